@@ -1,0 +1,187 @@
+//! Ids of objects: 32 bytes, shown as 64 hexadecimal digits.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::base::hash::{self, DIGEST_BYTES, Digest256};
+
+/// Hexadecimal digits of the short form of an id.
+pub const SHORT_HEX: usize = 12;
+
+/// Why a text is no id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not an id: 64 hexadecimal digits are expected")]
+pub struct IdError {
+    text: String,
+}
+
+macro_rules! id_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Digest256);
+
+        impl $name {
+            /// Wraps a digest that was computed or read elsewhere.
+            #[must_use]
+            pub const fn from_digest(digest: Digest256) -> Self {
+                Self(digest)
+            }
+
+            /// Returns the id's bytes.
+            #[must_use]
+            pub const fn as_bytes(&self) -> &Digest256 {
+                &self.0
+            }
+
+            /// Returns the id held by exactly 32 bytes.
+            #[must_use]
+            pub fn from_slice(bytes: &[u8]) -> Option<Self> {
+                Digest256::try_from(bytes).ok().map(Self)
+            }
+
+            /// Returns the first digits of the id, enough for a human.
+            #[must_use]
+            pub fn short(&self) -> String {
+                let mut hex = self.to_string();
+                hex.truncate(SHORT_HEX);
+                hex
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&hex(&self.0))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self.short())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                parse_hex(text).map(Self).ok_or_else(|| IdError { text: text.to_owned() })
+            }
+        }
+    };
+}
+
+id_type! {
+    /// Names a piece of file content: the SHA-256 of its plain bytes.
+    ChunkId
+}
+id_type! {
+    /// Names a directory node, or a page of one.
+    TreeId
+}
+id_type! {
+    /// Names a page of the chunk list of a large file.
+    ListId
+}
+id_type! {
+    /// Names a snapshot: the hash of its manifest.
+    SnapshotId
+}
+
+impl ChunkId {
+    /// Returns the id of a chunk with these plain bytes.
+    #[must_use]
+    pub fn of(plain: &[u8]) -> Self {
+        Self(hash::sha256(plain))
+    }
+}
+
+impl TreeId {
+    /// Returns the id of a directory node with this canonical encoding.
+    #[must_use]
+    pub fn of(canonical: &[u8]) -> Self {
+        Self(hash::tagged(b"icecore tree 1\0", canonical))
+    }
+}
+
+impl ListId {
+    /// Returns the id of a chunk-list page with this canonical encoding.
+    #[must_use]
+    pub fn of(canonical: &[u8]) -> Self {
+        Self(hash::tagged(b"icecore chunk list 1\0", canonical))
+    }
+}
+
+impl SnapshotId {
+    /// Returns the id of a snapshot with this canonical manifest.
+    #[must_use]
+    pub fn of(canonical: &[u8]) -> Self {
+        Self(hash::tagged(b"icecore snapshot 1\0", canonical))
+    }
+}
+
+/// Returns bytes as lower-case hexadecimal digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    text
+}
+
+/// Returns the digest that 64 hexadecimal digits mean.
+#[must_use]
+pub fn parse_hex(text: &str) -> Option<Digest256> {
+    let digits = text.as_bytes();
+    if digits.len() != 2 * DIGEST_BYTES {
+        return None;
+    }
+    let mut digest = [0_u8; DIGEST_BYTES];
+    for (byte, pair) in digest.iter_mut().zip(digits.chunks_exact(2)) {
+        let high = char::from(pair[0]).to_digit(16)?;
+        let low = char::from(pair[1]).to_digit(16)?;
+        *byte = u8::try_from(high << 4 | low).ok()?;
+    }
+    Some(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_id_is_what_sha256sum_prints() {
+        assert_eq!(
+            ChunkId::of(b"abc").to_string(),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+
+    #[test]
+    fn equal_bytes_of_different_kinds_have_different_ids() {
+        let bytes = b"same";
+        let ids = [
+            *ChunkId::of(bytes).as_bytes(),
+            *TreeId::of(bytes).as_bytes(),
+            *ListId::of(bytes).as_bytes(),
+            *SnapshotId::of(bytes).as_bytes(),
+        ];
+        for (i, a) in ids.iter().enumerate() {
+            assert!(ids.iter().skip(i + 1).all(|b| a != b));
+        }
+    }
+
+    #[test]
+    fn an_id_survives_text_and_back_and_bad_texts_are_refused() {
+        let id = TreeId::of(b"x");
+        assert_eq!(id.to_string().parse::<TreeId>().unwrap(), id);
+        let upper = id.to_string().to_uppercase();
+        assert_eq!(upper.parse::<TreeId>().unwrap(), id);
+        for bad in ["", "abc", &"g".repeat(64), &"0".repeat(63), &"\u{e9}".repeat(32)] {
+            assert!(bad.parse::<TreeId>().is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The ground that every layer stands on: ids, names, limits, codec, time and
+//! progress.
+//!
+//! Imports: nothing of ours.
+
+pub mod codec;
+pub mod format;
+pub mod hash;
+pub mod id;
+pub mod limits;
+pub mod name;
+pub mod progress;
+pub mod time;

@@ -1,0 +1,243 @@
+//! The command line's grammar and its help.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, Parser, Subcommand};
+
+use crate::base::time::parse_duration;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default());
+
+const EXIT_STATUS: &str = "\
+Exit status:
+  0 done, 1 failed, 2 usage, 3 done but some source items could not be read,
+  4 damage found, 10 no repository there, 11 repository busy, 13 written by a
+  newer icecore, 14 refused as unsafe, 128+N ended by signal N. Any other code
+  means failure.";
+
+const SNAPSHOT_NAMES: &str = "\
+A snapshot is named by its id or any unique prefix of it, by `latest` or
+`latest~2`, by a tag (its newest snapshot), or by a time, which means the newest
+snapshot not younger than that: 2026-11-19, 2026-11-19T03:00, yesterday, 2h.";
+
+/// Snapshots of directory trees: deduplicated, verified, mountable.
+#[derive(Debug, Parser)]
+#[command(
+    name = "icecore",
+    version,
+    styles = STYLES,
+    after_help = EXIT_STATUS,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: GlobalArguments,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GlobalArguments {
+    /// The repository's directory [default: /var/lib/icecore for root, else
+    /// $XDG_DATA_HOME/icecore]
+    #[arg(short, long, global = true, env = "ICECORE_REPO", value_name = "DIRECTORY")]
+    pub(crate) repo: Option<PathBuf>,
+    /// Print facts as JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Print errors only
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// How long a writing command waits for another one
+    #[arg(long, global = true, default_value = "5m", value_parser = duration,
+          value_name = "DURATION")]
+    pub(crate) wait: Duration,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a repository
+    #[command(after_help = EXIT_STATUS)]
+    Init,
+    /// Take a snapshot of files and directories
+    #[command(after_help = EXIT_STATUS)]
+    Create(CreateArguments),
+    /// List the snapshots
+    #[command(after_help = EXIT_STATUS)]
+    List,
+    /// Show all about a snapshot
+    #[command(after_help = SNAPSHOT_NAMES)]
+    Show {
+        /// The snapshot
+        #[arg(default_value = "latest")]
+        snapshot: String,
+    },
+    /// List a directory of a snapshot
+    #[command(after_help = SNAPSHOT_NAMES)]
+    Ls(LsArguments),
+    /// Print files of a snapshot
+    #[command(after_help = SNAPSHOT_NAMES)]
+    Cat {
+        /// The files, as SNAPSHOT:PATH
+        #[arg(required = true, value_name = "SNAPSHOT:PATH")]
+        files: Vec<OsString>,
+    },
+    /// Show all snapshots as read-only directories
+    #[command(after_help = EXIT_STATUS)]
+    Mount(MountArguments),
+    /// Take a mount away
+    #[command(after_help = EXIT_STATUS)]
+    Umount {
+        /// Where it is mounted
+        mountpoint: PathBuf,
+        /// Detach it now even if it is in use; it ends when it is no longer
+        #[arg(long)]
+        lazy: bool,
+    },
+    /// Delete snapshots; `gc` then returns their space
+    #[command(after_help = SNAPSHOT_NAMES)]
+    Delete {
+        /// The snapshots
+        #[arg(required = true)]
+        snapshots: Vec<String>,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Return the space of what no snapshot needs
+    #[command(after_help = EXIT_STATUS)]
+    Gc(GcArguments),
+    /// Show sizes and counts of the repository
+    #[command(after_help = EXIT_STATUS)]
+    Stats,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateArguments {
+    /// Files and directories. An absolute path is kept as it is, a relative one
+    /// relative, and `.` puts its content at the top
+    #[arg(required = true, value_name = "SOURCE")]
+    pub(crate) sources: Vec<PathBuf>,
+    /// A label for the snapshot; may be given several times
+    #[arg(long = "tag", value_name = "TAG")]
+    pub(crate) tags: Vec<String>,
+    /// A text about the snapshot
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
+    pub(crate) description: String,
+    /// The host's name to record [default: this host's]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) host: Option<String>,
+    /// How to compress chunks: `lz4` or `none`
+    #[arg(long, default_value = "lz4", value_parser = ["lz4", "none"])]
+    pub(crate) compression: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LsArguments {
+    /// The directory, as SNAPSHOT[:PATH]
+    #[arg(default_value = "latest", value_name = "SNAPSHOT[:PATH]")]
+    pub(crate) directory: OsString,
+    /// Show mode, owner, size and time
+    #[arg(short, long)]
+    pub(crate) long: bool,
+    /// Go into subdirectories
+    #[arg(short = 'R', long)]
+    pub(crate) recursive: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MountArguments {
+    /// An existing directory, outside of the repository
+    pub(crate) mountpoint: PathBuf,
+    /// Stay attached to the terminal; otherwise return once the mount serves
+    #[arg(short, long)]
+    pub(crate) foreground: bool,
+    /// Let other users in, with the permissions of the files enforced
+    #[arg(long)]
+    pub(crate) allow_other: bool,
+    /// Memory for file content
+    #[arg(long, default_value = "64MiB", value_parser = size, value_name = "SIZE")]
+    pub(crate) cache_size: u64,
+    /// Where to log damage and other trouble [default: standard error in the
+    /// foreground, else /var/log/icecore/mount.log for root,
+    /// $XDG_STATE_HOME/icecore/mount.log for others]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log_file: Option<PathBuf>,
+    /// Do not pin the serving threads to processors
+    #[arg(long)]
+    pub(crate) no_pin: bool,
+    /// Say so on standard output once the mount serves, then let go of it
+    #[arg(long, hide = true, requires = "foreground")]
+    pub(crate) announce: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GcArguments {
+    /// Only tell what would be done
+    #[arg(long, short = 'n')]
+    pub(crate) dry_run: bool,
+    /// The share of a file, in percent, that may be garbage before it is
+    /// rewritten
+    #[arg(long, default_value = "5", value_parser = percent, value_name = "PERCENT")]
+    pub(crate) max_unused: f64,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = if text == "0" { Some(Duration::ZERO) } else { parse_duration(text) };
+    duration.ok_or_else(|| "a number with a unit is expected, such as 30s, 5m or 2h".to_owned())
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).parse::<f64>();
+    number
+        .ok()
+        .filter(|percent| (0.0..=100.0).contains(percent))
+        .ok_or_else(|| "a number between 0 and 100 is expected".to_owned())
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => Some(0),
+        "k" | "kib" => Some(10),
+        "m" | "mib" => Some(20),
+        "g" | "gib" => Some(30),
+        _ => None,
+    };
+    let number = number.parse::<u64>().ok();
+    number
+        .zip(shift)
+        .and_then(|(number, shift)| number.checked_mul(1 << shift))
+        .ok_or_else(|| "a size is expected, such as 64MiB or 1G".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_durations_and_shares_are_understood_or_refused() {
+        assert_eq!(size("64MiB"), Ok(64 << 20));
+        assert_eq!(size("1g"), Ok(1 << 30));
+        assert!(size("x").is_err() && size("99999999999G").is_err());
+        assert_eq!(percent("5%"), Ok(5.0));
+        assert!(percent("101").is_err() && percent("NaN").is_err());
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        assert!(duration("5").is_err());
+    }
+}

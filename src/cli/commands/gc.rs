@@ -1,0 +1,93 @@
+//! `icecore gc`: returns the space of what no snapshot needs.
+
+use serde::Serialize;
+
+use crate::base::format;
+use crate::cli::args::GcArguments;
+use crate::cli::context::Context;
+use crate::cli::exit::{CommandError, Outcome};
+use crate::cli::output::Output;
+use crate::gc::{GcOptions, GcReport, collect};
+
+/// The fields of a collection in JSON; others may rely on their names.
+#[derive(Serialize)]
+struct Facts {
+    dry_run: bool,
+    snapshots: u64,
+    leased_snapshots: u64,
+    live_chunks: u64,
+    live_trees: u64,
+    deleted_chunks: u64,
+    deleted_trees: u64,
+    missing_chunks: u64,
+    bytes_before: u64,
+    freed_bytes: u64,
+    rewritten_bytes: u64,
+    unused_bytes: u64,
+}
+
+pub(crate) fn run(context: &Context, arguments: &GcArguments) -> Result<Outcome, CommandError> {
+    let terminal = context.terminal();
+    let writer = context.writer("gc", &terminal)?;
+    let options = GcOptions {
+        max_unused_percent: arguments.max_unused,
+        dry_run: arguments.dry_run,
+    };
+    let collected = collect(&writer, options, &terminal);
+    terminal.finish();
+    let report = collected.map_err(|error| context.signals.explain(error.into()))?;
+    let mut output = Output::new();
+    if context.json {
+        output.json(&facts(&report, arguments.dry_run))?;
+    } else if !context.quiet {
+        print(&report, arguments.dry_run, &mut output)?;
+    }
+    output.finish()?;
+    if report.missing_chunks > 0 {
+        let count = format::plural(report.missing_chunks, "chunk is", "chunks are");
+        context.note(&format!("Damage: {count} missing from the repository"));
+    }
+    Ok(Outcome::Done)
+}
+
+fn facts(report: &GcReport, dry_run: bool) -> Facts {
+    Facts {
+        dry_run,
+        snapshots: report.snapshots,
+        leased_snapshots: report.leased_snapshots,
+        live_chunks: report.live_chunks,
+        live_trees: report.live_trees,
+        deleted_chunks: report.deleted_chunks,
+        deleted_trees: report.deleted_trees,
+        missing_chunks: report.missing_chunks,
+        bytes_before: report.bytes_before,
+        freed_bytes: report.freed_bytes,
+        rewritten_bytes: report.rewritten_bytes,
+        unused_bytes: report.unused_bytes,
+    }
+}
+
+fn print(report: &GcReport, dry_run: bool, output: &mut Output) -> Result<(), CommandError> {
+    let verb = if dry_run { "Would delete" } else { "Deleted" };
+    let freed = if dry_run { "would free about" } else { "freed" };
+    output.line(&format!(
+        "{verb} {} and {}; {freed} {} of {}",
+        format::plural(report.deleted_chunks, "chunk", "chunks"),
+        format::plural(report.deleted_trees, "tree", "trees"),
+        format::bytes(report.freed_bytes),
+        format::bytes(report.bytes_before),
+    ))?;
+    output.line(&format!(
+        "Kept {} and {} of {}; rewrote {}, left {} of garbage in place",
+        format::plural(report.live_chunks, "chunk", "chunks"),
+        format::plural(report.live_trees, "tree", "trees"),
+        format::plural(report.snapshots, "snapshot", "snapshots"),
+        format::bytes(report.rewritten_bytes),
+        format::bytes(report.unused_bytes),
+    ))?;
+    if report.leased_snapshots > 0 {
+        let count = format::plural(report.leased_snapshots, "snapshot is", "snapshots are");
+        output.line(&format!("{count} deleted but still in use by a reader, and was kept"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! `icecore show`: all about one snapshot.
+
+use serde::Serialize;
+
+use crate::base::format;
+use crate::base::name::printable;
+use crate::cli::commands::facts::{SnapshotFacts, sources};
+use crate::cli::context::Context;
+use crate::cli::exit::{CommandError, Outcome};
+use crate::cli::output::Output;
+
+#[derive(Serialize)]
+struct Facts {
+    #[serde(flatten)]
+    snapshot: SnapshotFacts,
+    error_messages: Vec<String>,
+}
+
+pub(crate) fn run(context: &Context, name: &str) -> Result<Outcome, CommandError> {
+    let reader = context.reader()?;
+    let (id, manifest) = reader.find_snapshot(name, context.now)?;
+    let mut output = Output::new();
+    if context.json {
+        let snapshot = SnapshotFacts::new(&id, &manifest);
+        output.json(&Facts { snapshot, error_messages: manifest.errors })?;
+        output.finish()?;
+        return Ok(Outcome::Done);
+    }
+    let counters = manifest.counters;
+    let root = manifest.tree().map(|tree| tree.id.to_string()).unwrap_or_default();
+    let parent = manifest.parent.map_or_else(|| "-".to_owned(), |parent| parent.short());
+    let optional = |text: &str| if text.is_empty() { "-".to_owned() } else { printable(text.as_bytes()) };
+    for (label, text) in [
+        ("Snapshot", id.to_string()),
+        ("Time", manifest.time.to_rfc3339_local()),
+        ("Finished", manifest.finished.to_rfc3339_local()),
+        ("Host", optional(&manifest.host)),
+        ("User", optional(&manifest.user)),
+        ("Sources", sources(&manifest).join(" ")),
+        ("Tags", optional(&manifest.tags.join(", "))),
+        ("Description", optional(&manifest.description)),
+        ("Parent", parent),
+        ("Program", optional(&manifest.program)),
+        ("Root tree", root),
+        ("Files", format::count(counters.files)),
+        ("Directories", format::count(counters.dirs)),
+        ("Size", format::bytes(counters.bytes)),
+        ("Added", format!(
+            "{} ({} stored)",
+            format::bytes(counters.added_bytes),
+            format::bytes(counters.stored_bytes)
+        )),
+        ("Errors", format::count(counters.errors)),
+    ] {
+        output.line(&format!("{label:<12} {text}"))?;
+    }
+    for message in &manifest.errors {
+        output.line(&format!("  {}", printable(message.as_bytes())))?;
+    }
+    output.finish()?;
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,142 @@
+//! `icecore umount`: takes a mount away and waits until its process has ended.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use rustix::mount::{UnmountFlags, unmount};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::cli::context::Context;
+use crate::cli::exit::{CommandError, Outcome};
+use crate::cli::output::path_text;
+
+/// The type of our mounts in the table of mounts.
+const FILE_SYSTEM: &str = "fuse.icecore";
+/// How long the serving process may take to end. It only removes its lease.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
+
+pub(crate) fn run(
+    context: &Context,
+    mountpoint: &Path,
+    lazy: bool,
+) -> Result<Outcome, CommandError> {
+    let place = path_text(mountpoint);
+    let absolute = std::path::absolute(mountpoint)
+        .map_err(CommandError::io(format!("find {place}")))?;
+    let mounted = find_mount(&absolute).or_else(|| {
+        // The path may lead through a symlink; looking is harmless now.
+        find_mount(&fs::canonicalize(&absolute).ok()?)
+    });
+    let Some(path) = mounted else {
+        return Err(CommandError::Failed(format!("{place} is no icecore mount")));
+    };
+    let server = serving_process(&path);
+    let flags = if lazy { UnmountFlags::DETACH } else { UnmountFlags::empty() };
+    match unmount(&path, flags) {
+        Ok(()) => {}
+        Err(Errno::PERM) => unmount_as_user(&path, lazy)?,
+        Err(Errno::BUSY) => return Err(busy(&place)),
+        Err(error) => return Err(CommandError::io(format!("unmount {place}"))(error.into())),
+    }
+    if let Some(server) = server.filter(|_| !lazy) {
+        wait_for_end(&server);
+    }
+    if !context.quiet && !context.json {
+        context.note(&format!("Unmounted {place}"));
+    }
+    Ok(Outcome::Done)
+}
+
+fn busy(place: &str) -> CommandError {
+    CommandError::Failed(format!(
+        "{place} is in use by a process; end it, or detach the mount with --lazy"
+    ))
+}
+
+/// Finds our mount at exactly that path in the table of mounts. The table is
+/// read rather than the path, which would hang if the server does.
+fn find_mount(path: &Path) -> Option<PathBuf> {
+    let table = fs::read("/proc/self/mountinfo").ok()?;
+    let wanted = path.as_os_str().as_bytes();
+    let found = table.split(|byte| *byte == b'\n').any(|line| {
+        let fields: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
+        let separator = fields.iter().position(|field| *field == b"-");
+        let kind = separator.and_then(|separator| fields.get(separator + 1));
+        let place = fields.get(4).map(|place| unescape(place));
+        kind.is_some_and(|kind| *kind == FILE_SYSTEM.as_bytes()) && place.as_deref() == Some(wanted)
+    });
+    found.then(|| path.to_owned())
+}
+
+/// Undoes the table's escapes of blanks and backslashes: `\040` and the like.
+fn unescape(field: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((first, tail)) = rest.split_first() {
+        let code = tail.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        let code = code.and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match (first, code) {
+            (b'\\', Some(byte)) => {
+                bytes.push(byte);
+                rest = tail.get(3..).unwrap_or_default();
+            }
+            _ => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    bytes
+}
+
+/// Users other than root unmount through the setuid helper of FUSE.
+fn unmount_as_user(path: &Path, lazy: bool) -> Result<(), CommandError> {
+    let mut command = Command::new("fusermount3");
+    command.arg("-u");
+    if lazy {
+        command.arg("-z");
+    }
+    let output = command.arg("--").arg(path).output();
+    let output = output.map_err(CommandError::io("run fusermount3 (package fuse3)"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    if text.contains("busy") {
+        return Err(busy(&path_text(path)));
+    }
+    Err(CommandError::Failed(format!("Cannot unmount {}: {text}", path_text(path))))
+}
+
+/// The process behind the mount, which names itself in an attribute of the root.
+fn serving_process(path: &Path) -> Option<OwnedFd> {
+    let mut value = [0_u8; 16];
+    let length = rustix::fs::getxattr(path, "user.icecore.pid", &mut value).ok()?;
+    let text = std::str::from_utf8(value.get(..length)?).ok()?;
+    let pid = Pid::from_raw(text.parse().ok()?)?;
+    pidfd_open(pid, PidfdFlags::empty()).ok()
+}
+
+/// Waits until the process has ended: only then is its lease gone.
+fn wait_for_end(process: &OwnedFd) {
+    let timeout = Timespec::try_from(END_TIMEOUT).ok();
+    let mut ends = [PollFd::new(process, PollFlags::IN)];
+    let _ = poll(&mut ends, timeout.as_ref());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blanks_in_the_table_of_mounts_are_understood() {
+        assert_eq!(unescape(b"/mnt/a\\040b\\134c"), b"/mnt/a b\\c");
+        assert_eq!(unescape(b"/plain\\"), b"/plain\\");
+    }
+}

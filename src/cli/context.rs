@@ -1,0 +1,141 @@
+//! What every command needs: the repository's place and how to talk.
+
+use std::env;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::base::time::Timestamp;
+use crate::cli::args::GlobalArguments;
+use crate::cli::exit::CommandError;
+use crate::cli::signals::Signals;
+use crate::cli::progress::Terminal;
+use crate::repository::{Reader, Writer};
+
+/// What every command needs.
+pub(crate) struct Context {
+    /// The repository's directory, absolute.
+    pub(crate) repository: PathBuf,
+    /// Whether facts are printed for programs.
+    pub(crate) json: bool,
+    /// Whether only errors are printed.
+    pub(crate) quiet: bool,
+    /// How long to wait for another writer.
+    pub(crate) wait: Duration,
+    /// The time that time expressions are seen from.
+    pub(crate) now: Timestamp,
+    /// Signals that ask the command to stop.
+    pub(crate) signals: Signals,
+}
+
+impl Context {
+    pub(crate) fn new(arguments: &GlobalArguments) -> Result<Self, CommandError> {
+        let repository = match &arguments.repo {
+            Some(repository) => repository.clone(),
+            None => default_repository()?,
+        };
+        let repository = std::path::absolute(&repository)
+            .map_err(CommandError::io(format!("find the repository {repository:?}")))?;
+        Ok(Self {
+            repository,
+            json: arguments.json,
+            quiet: arguments.quiet,
+            wait: arguments.wait,
+            now: Timestamp::now(),
+            signals: Signals::install()?,
+        })
+    }
+
+    /// Opens the repository for reading.
+    pub(crate) fn reader(&self) -> Result<Reader, CommandError> {
+        Ok(Reader::open(&self.repository, &env::temp_dir())?)
+    }
+
+    /// Opens the repository for writing, for the command `purpose`.
+    pub(crate) fn writer(
+        &self,
+        purpose: &str,
+        terminal: &Terminal,
+    ) -> Result<Writer, CommandError> {
+        let opened = Writer::open(&self.repository, purpose, self.wait, terminal);
+        let writer = opened.map_err(|error| self.signals.explain(error.into()))?;
+        if let Some(warning) = writer.permission_warning() {
+            self.note(&warning);
+        }
+        Ok(writer)
+    }
+
+    /// A monitor that shows progress if a person watches.
+    pub(crate) fn terminal(&self) -> Terminal {
+        let show = !self.quiet && !self.json && io::stderr().is_terminal();
+        Terminal::new(show, self.quiet, self.signals.clone())
+    }
+
+    /// Prints a remark to standard error, unless it should be quiet.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.quiet {
+            let _ = writeln!(io::stderr(), "icecore: {text}");
+        }
+    }
+
+    /// Asks a person whether to go on; scripts must have said so before.
+    pub(crate) fn confirm(&self, question: &str, yes: bool) -> Result<(), CommandError> {
+        if yes {
+            return Ok(());
+        }
+        if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+            return Err(CommandError::Refused(format!(
+                "{question} Nobody is there to ask; say --yes if that is meant"
+            )));
+        }
+        let _ = write!(io::stderr(), "{question} [y/N] ");
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer).map_err(CommandError::io("read the answer"))?;
+        if matches!(answer.trim(), "y" | "Y" | "yes") {
+            return Ok(());
+        }
+        Err(CommandError::Refused("Not confirmed; nothing was changed".to_owned()))
+    }
+}
+
+/// Where the repository is when nobody says: a system-wide place for root, one
+/// of the user's own otherwise.
+fn default_repository() -> Result<PathBuf, CommandError> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(PathBuf::from("/var/lib/icecore"));
+    }
+    user_directory("XDG_DATA_HOME", ".local/share").ok_or_else(|| {
+        CommandError::Usage(
+            "No repository given: say --repo DIRECTORY or set ICECORE_REPO".to_owned(),
+        )
+    })
+}
+
+/// A directory of icecore's own below a base directory of the user's.
+pub(crate) fn user_directory(variable: &str, below_home: &str) -> Option<PathBuf> {
+    let base = env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || env::var_os("HOME").map(|home| Path::new(&home).join(below_home));
+    base.or_else(home).map(|base| base.join("icecore"))
+}
+
+/// The name of this host.
+pub(crate) fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// The name of the user who runs this, or the number.
+pub(crate) fn user() -> String {
+    let uid = rustix::process::geteuid().as_raw();
+    uzers::get_user_by_uid(uid)
+        .map_or_else(|| uid.to_string(), |user| user.name().to_string_lossy().into_owned())
+}
+
+/// Lets the process open as many files as it is allowed to: the store keeps one
+/// descriptor for each of its files, a walk one for each level.
+pub(crate) fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    // If it is refused, the old limit serves most repositories as well.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}

@@ -1,0 +1,125 @@
+//! How a command ends: one line and a documented code.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use crate::fuse::MountError;
+use crate::gc::GcError;
+use crate::ingest::IngestError;
+use crate::repository::RepositoryError;
+use crate::store::StoreError;
+use crate::view::ViewError;
+
+/// Exit codes; see the README.
+const FAILED: u8 = 1;
+const USAGE: u8 = 2;
+const INCOMPLETE: u8 = 3;
+const DAMAGE: u8 = 4;
+const NO_REPOSITORY: u8 = 10;
+const BUSY: u8 = 11;
+const NEWER: u8 = 13;
+const REFUSED: u8 = 14;
+
+/// What went wrong in a command.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommandError {
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    #[error(transparent)]
+    Ingest(#[from] IngestError),
+    #[error(transparent)]
+    View(#[from] ViewError),
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    #[error(transparent)]
+    Gc(#[from] GcError),
+    /// The command line makes no sense although it parses.
+    #[error("{0}")]
+    Usage(String),
+    /// Refused as unsafe.
+    #[error("{0}")]
+    Refused(String),
+    /// Something outside the repository failed.
+    #[error("Cannot {action}: {source}")]
+    Io { action: String, source: io::Error },
+    /// Anything else, in one line.
+    #[error("{0}")]
+    Failed(String),
+    /// A child process said all there is to say and ended with this code.
+    #[error("")]
+    Told(u8),
+    /// Standard output is closed: whoever read it has enough.
+    #[error("")]
+    ClosedOutput,
+    /// Ended by a signal.
+    #[error("{what}")]
+    Signalled { what: String, signal: u8 },
+}
+
+impl CommandError {
+    /// Wraps an I/O error with what was being done.
+    pub(crate) fn io(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let action = action.into();
+        move |source| Self::Io { action, source }
+    }
+
+    fn code(&self) -> u8 {
+        match self {
+            Self::Repository(error) | Self::Gc(GcError::Repository(error)) => repository(error),
+            Self::Gc(GcError::Unreadable { source, .. }) => repository(source),
+            Self::Ingest(error) => error.repository().map_or(FAILED, repository),
+            Self::View(error) => error.repository().map_or(FAILED, repository),
+            Self::Mount(error) if error.is_refusal() => REFUSED,
+            Self::Usage(_) => USAGE,
+            Self::Refused(_) => REFUSED,
+            Self::Told(code) => *code,
+            Self::ClosedOutput => 0,
+            Self::Signalled { signal, .. } => 128_u8.saturating_add(*signal),
+            Self::Mount(_) | Self::Gc(_) | Self::Io { .. } | Self::Failed(_) => FAILED,
+        }
+    }
+}
+
+fn repository(error: &RepositoryError) -> u8 {
+    match error {
+        RepositoryError::NotFound { .. }
+        | RepositoryError::Store(StoreError::Missing { .. }) => NO_REPOSITORY,
+        RepositoryError::Busy { .. } | RepositoryError::Store(StoreError::Locked { .. }) => BUSY,
+        RepositoryError::Newer { .. } => NEWER,
+        error if error.is_damage() => DAMAGE,
+        _ => FAILED,
+    }
+}
+
+/// How a command that did not fail ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// All was done.
+    Done,
+    /// Done, but some source items could not be read whole.
+    Incomplete,
+}
+
+/// Prints what is left to say and returns the exit code.
+pub(crate) fn report(outcome: Result<Outcome, CommandError>) -> ExitCode {
+    match outcome {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Incomplete) => ExitCode::from(INCOMPLETE),
+        Err(error) => {
+            let text = error.to_string();
+            if !text.is_empty() {
+                let line = text.replace('\n', " ");
+                // There is nowhere left to report a failure of this.
+                let _ = writeln!(io::stderr(), "icecore: {line}");
+            }
+            ExitCode::from(error.code())
+        }
+    }
+}
+
+/// Prints what clap has to say: help to standard output, mistakes to standard
+/// error.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
+}

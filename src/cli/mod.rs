@@ -1,0 +1,40 @@
+//! The command line: one file per command.
+//!
+//! Purpose: parse, call the layer below, print facts. The only place that
+//! prints, exits, reads the environment and names `clap`.
+//!
+//! Invariants:
+//! - Facts go to standard output, everything else to standard error.
+//! - A failure is one line on standard error and one of the documented codes.
+//! - Names from a repository or a source are escaped before they are printed
+//!   for people, and written byte for byte for programs (`--json` escapes).
+//!
+//! Imports: everything.
+
+mod args;
+mod commands;
+mod context;
+mod exit;
+mod output;
+mod progress;
+mod signals;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::args::Arguments;
+use crate::cli::context::Context;
+
+/// Runs the program on the arguments of the process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return exit::usage(&error),
+    };
+    context::raise_file_limit();
+    let outcome = Context::new(&arguments.global)
+        .and_then(|context| commands::run(&context, arguments.command));
+    exit::report(outcome)
+}

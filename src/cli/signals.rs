@@ -1,0 +1,62 @@
+//! Signals: the first one asks the command to stop cleanly, the second one ends
+//! the process at once.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use crate::cli::exit::CommandError;
+use crate::gc::GcError;
+use crate::ingest::IngestError;
+use crate::repository::RepositoryError;
+
+/// The signal that asked the command to stop, if any did.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Signals {
+    received: Arc<AtomicUsize>,
+}
+
+impl Signals {
+    /// Starts to listen.
+    pub(crate) fn install() -> Result<Self, CommandError> {
+        let signals = Self::default();
+        signals.register().map_err(CommandError::io("listen to signals"))?;
+        Ok(signals)
+    }
+
+    fn register(&self) -> io::Result<()> {
+        let again = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            // In this order: the second signal finds `again` set and ends all.
+            flag::register_conditional_shutdown(signal, 128 + signal, again.clone())?;
+            flag::register(signal, again.clone())?;
+            let number = usize::try_from(signal).unwrap_or_default();
+            flag::register_usize(signal, self.received.clone(), number)?;
+        }
+        Ok(())
+    }
+
+    /// The number of the signal that was received.
+    pub(crate) fn received(&self) -> Option<u8> {
+        u8::try_from(self.received.load(Ordering::Relaxed)).ok().filter(|signal| *signal != 0)
+    }
+
+    /// Turns an error that says "cancelled" into one that says by which signal.
+    pub(crate) fn explain(&self, error: CommandError) -> CommandError {
+        let cancelled = matches!(
+            error,
+            CommandError::Repository(RepositoryError::Cancelled { .. })
+                | CommandError::Ingest(IngestError::Cancelled)
+                | CommandError::Gc(GcError::Cancelled)
+        );
+        match self.received() {
+            Some(signal) if cancelled => {
+                CommandError::Signalled { what: error.to_string(), signal }
+            }
+            _ => error,
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! A set of sequence numbers, one bit each: they are dense by construction.
+
+/// Numbers that may lie beyond the last one given, against a corrupt index that
+/// claims absurd ones: 2^36 bits are 8 GiB, more than any repository needs.
+const NUMBER_MAX: u64 = 1 << 36;
+
+/// A set of sequence numbers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SequenceSet {
+    words: Vec<u64>,
+    len: u64,
+}
+
+impl SequenceSet {
+    /// Adds a number and returns whether it is new. Absurdly large numbers are
+    /// not added and count as new.
+    pub(crate) fn insert(&mut self, number: u64) -> bool {
+        if number >= NUMBER_MAX {
+            return true;
+        }
+        let Ok(word) = usize::try_from(number / 64) else { return true };
+        if word >= self.words.len() {
+            self.words.resize(word + 1, 0);
+        }
+        let bit = 1_u64 << (number % 64);
+        match self.words.get_mut(word) {
+            Some(bits) if *bits & bit == 0 => {
+                *bits |= bit;
+                self.len += 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a number is in the set.
+    pub(crate) fn contains(&self, number: u64) -> bool {
+        let word = usize::try_from(number / 64).ok().and_then(|word| self.words.get(word));
+        word.is_some_and(|bits| bits & (1 << (number % 64)) != 0)
+    }
+
+    /// How many numbers are in the set.
+    pub(crate) const fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// How many numbers of `first..=last` are in the set.
+    pub(crate) fn count(&self, first: u64, last: u64) -> u64 {
+        let mut count = 0;
+        for word in first / 64..=last / 64 {
+            let Some(bits) = usize::try_from(word).ok().and_then(|word| self.words.get(word)) else {
+                break;
+            };
+            let mut bits = *bits;
+            if word == first / 64 {
+                bits &= u64::MAX << (first % 64);
+            }
+            if word == last / 64 {
+                bits &= u64::MAX >> (63 - last % 64);
+            }
+            count += u64::from(bits.count_ones());
+        }
+        count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    proptest! {
+        #[test]
+        fn it_agrees_with_a_set_of_numbers(
+            numbers in proptest::collection::vec(0_u64..500, 0..200), a in 0_u64..600, b in 0_u64..600
+        ) {
+            let mut set = SequenceSet::default();
+            let mut model = BTreeSet::new();
+            for number in numbers {
+                prop_assert_eq!(set.insert(number), model.insert(number));
+            }
+            let (first, last) = (a.min(b), a.max(b));
+            prop_assert_eq!(set.len(), model.len() as u64);
+            prop_assert_eq!(set.contains(a), model.contains(&a));
+            prop_assert_eq!(set.count(first, last), model.range(first..=last).count() as u64);
+        }
+    }
+
+    #[test]
+    fn an_absurd_number_takes_no_memory() {
+        let mut set = SequenceSet::default();
+        assert!(set.insert(u64::MAX));
+        assert!(!set.contains(u64::MAX));
+        assert!(set.words.is_empty());
+    }
+}

@@ -1,0 +1,43 @@
+//! icecore: a snapshot filesystem and backup system.
+//!
+//! A repository holds deduplicated, verified snapshots of directory trees in an
+//! embedded RocksDB. `icecore mount` shows every one of them as a read-only
+//! directory tree. The layers, each importing downwards only:
+//!
+//! ```text
+//! cli                        the program
+//! fuse                       the driver
+//! view                       the virtual tree of all snapshots
+//! ingest, gc                 one verb each
+//! repository                 open, lock, lease, read, write
+//! store                      ordered keys in families; RocksDB
+//! chunking, compression, dag pure
+//! base                       ids, names, limits, codec, time, progress
+//! ```
+//!
+//! The library is usable on its own:
+//!
+//! ```no_run
+//! use std::path::Path;
+//! use icecore::repository::Reader;
+//!
+//! # fn main() -> Result<(), icecore::repository::RepositoryError> {
+//! let reader = Reader::open(Path::new("/var/lib/icecore"), &std::env::temp_dir())?;
+//! for (id, manifest) in reader.snapshots()? {
+//!     println!("{} {} {}", id.short(), manifest.time.to_rfc3339(), manifest.host);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod base;
+pub mod chunking;
+pub mod cli;
+pub mod compression;
+pub mod dag;
+pub mod fuse;
+pub mod gc;
+pub mod ingest;
+pub mod repository;
+pub mod store;
+pub mod view;

@@ -1,0 +1,185 @@
+//! The `config` file: format version, required features, chunker parameters.
+//! It holds data only, never a path or anything executable.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::hash::Digest256;
+use crate::base::id::{hex, parse_hex};
+use crate::base::limits::CONFIG_BYTES_MAX;
+use crate::chunking::ChunkerConfig;
+use crate::repository::error::RepositoryError;
+use crate::repository::layout::Layout;
+
+/// The newest format that this program reads and writes.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// What is fixed for the life of a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Tells this repository from every other.
+    pub id: Digest256,
+    /// How content is cut into chunks.
+    pub chunker: ChunkerConfig,
+}
+
+/// The file's form. Unknown keys are ignored: a change that older programs must
+/// not overlook comes with a required feature.
+#[derive(Debug, Serialize, Deserialize)]
+struct ConfigFile {
+    format_version: u32,
+    #[serde(default)]
+    required_features: Vec<String>,
+    id: String,
+    chunker: ChunkerTable,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct ChunkerTable {
+    algorithm: String,
+    min_bytes: u32,
+    avg_bytes: u32,
+    max_bytes: u32,
+}
+
+/// Only what is needed to tell whether the rest can be understood.
+#[derive(Debug, Deserialize)]
+struct Versions {
+    format_version: u32,
+    #[serde(default)]
+    required_features: Vec<String>,
+}
+
+const ALGORITHM: &str = "fastcdc-v2020";
+
+impl Config {
+    /// Returns the configuration of a new repository.
+    ///
+    /// # Errors
+    /// Fails if the system gives no randomness.
+    pub fn generate(chunker: ChunkerConfig) -> Result<Self, RepositoryError> {
+        let source = Path::new("/dev/urandom");
+        let mut id = Digest256::default();
+        fs::File::open(source)
+            .and_then(|mut file| file.read_exact(&mut id))
+            .map_err(RepositoryError::io("read", source))?;
+        Ok(Self { id, chunker })
+    }
+
+    /// Reads and checks the configuration of a repository.
+    ///
+    /// # Errors
+    /// Fails if there is none, it is not valid, or a newer program wrote it.
+    pub fn read(layout: &Layout) -> Result<Self, RepositoryError> {
+        let path = layout.config();
+        let text = read_bounded(layout)?;
+        let invalid = |detail: String| RepositoryError::Config { path: path.clone(), detail };
+        let versions: Versions =
+            toml::from_str(&text).map_err(|error| invalid(one_line(error.message())))?;
+        check_versions(&versions, layout)?;
+        let file: ConfigFile =
+            toml::from_str(&text).map_err(|error| invalid(one_line(error.message())))?;
+        let id = parse_hex(&file.id)
+            .ok_or_else(|| invalid("the id is not 64 hexadecimal digits".to_owned()))?;
+        if file.chunker.algorithm != ALGORITHM {
+            return Err(RepositoryError::Newer {
+                path: layout.root().to_owned(),
+                detail: format!("the chunker {:?} is unknown", file.chunker.algorithm),
+            });
+        }
+        let chunker = ChunkerConfig {
+            min_bytes: file.chunker.min_bytes,
+            avg_bytes: file.chunker.avg_bytes,
+            max_bytes: file.chunker.max_bytes,
+        };
+        chunker.validate().map_err(|error| invalid(error.to_string()))?;
+        Ok(Self { id, chunker })
+    }
+
+    /// Writes the configuration whole or not at all.
+    ///
+    /// # Errors
+    /// Fails if the directory cannot be written.
+    pub fn write(&self, layout: &Layout) -> Result<(), RepositoryError> {
+        let file = ConfigFile {
+            format_version: FORMAT_VERSION,
+            required_features: Vec::new(),
+            id: hex(&self.id),
+            chunker: ChunkerTable {
+                algorithm: ALGORITHM.to_owned(),
+                min_bytes: self.chunker.min_bytes,
+                avg_bytes: self.chunker.avg_bytes,
+                max_bytes: self.chunker.max_bytes,
+            },
+        };
+        let path = layout.config();
+        let text = toml::to_string(&file).map_err(|error| RepositoryError::Config {
+            path: path.clone(),
+            detail: error.to_string(),
+        })?;
+        let temporary = layout.tmp().join("config");
+        let failed = |action| RepositoryError::io(action, temporary.clone());
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let mut output = options.open(&temporary).map_err(failed("create"))?;
+        output.write_all(text.as_bytes()).map_err(failed("write"))?;
+        output.sync_all().map_err(failed("sync"))?;
+        fs::rename(&temporary, &path).map_err(RepositoryError::io("create", &path))?;
+        sync_directory(layout.root())
+    }
+}
+
+fn read_bounded(layout: &Layout) -> Result<String, RepositoryError> {
+    let path = layout.config();
+    let file = fs::File::open(&path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
+            RepositoryError::NotFound { path: layout.root().to_owned() }
+        }
+        _ => RepositoryError::Io { action: "open", path: path.clone(), source: error },
+    })?;
+    let mut bytes = Vec::new();
+    file.take(CONFIG_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(RepositoryError::io("read", &path))?;
+    let invalid = |detail: &str| RepositoryError::Config {
+        path: path.clone(),
+        detail: detail.to_owned(),
+    };
+    if bytes.len() as u64 > CONFIG_BYTES_MAX {
+        return Err(invalid("it is far too large"));
+    }
+    String::from_utf8(bytes).map_err(|_| invalid("it is not text"))
+}
+
+fn check_versions(versions: &Versions, layout: &Layout) -> Result<(), RepositoryError> {
+    let newer =
+        |detail: String| RepositoryError::Newer { path: layout.root().to_owned(), detail };
+    if versions.format_version > FORMAT_VERSION {
+        return Err(newer(format!(
+            "it has format version {}, this program knows up to {FORMAT_VERSION}",
+            versions.format_version
+        )));
+    }
+    // No feature is known to format 1 yet.
+    if !versions.required_features.is_empty() {
+        let features: Vec<_> =
+            versions.required_features.iter().map(|feature| format!("{feature:?}")).collect();
+        return Err(newer(format!("it requires {}", features.join(", "))));
+    }
+    Ok(())
+}
+
+/// Makes the names in a directory durable.
+pub(crate) fn sync_directory(path: &Path) -> Result<(), RepositoryError> {
+    fs::File::open(path)
+        .and_then(|directory| directory.sync_all())
+        .map_err(RepositoryError::io("sync", path))
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,131 @@
+//! What can go wrong on the repository's side.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::dag::DagError;
+use crate::store::StoreError;
+
+/// A failure of the repository. Failures of a source have a type of their own,
+/// so that a full repository disk is never mistaken for an unreadable file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RepositoryError {
+    /// There is no repository at the path.
+    #[error("There is no repository at {path:?}; `icecore init` makes one")]
+    NotFound {
+        /// Where one was looked for.
+        path: PathBuf,
+    },
+    /// `init` on a repository or on other people's files.
+    #[error("{path:?} already {what}; nothing was changed")]
+    Occupied {
+        /// Where.
+        path: PathBuf,
+        /// What is there.
+        what: &'static str,
+    },
+    /// The repository was written by a newer icecore.
+    #[error("The repository at {path:?} needs a newer icecore: {detail}")]
+    Newer {
+        /// Which repository.
+        path: PathBuf,
+        /// What is not understood.
+        detail: String,
+    },
+    /// The configuration cannot be understood.
+    #[error("The configuration {path:?} is not valid: {detail}")]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        detail: String,
+    },
+    /// Another process writes.
+    #[error("The repository at {path:?} is busy: {holder}; waited {waited}")]
+    Busy {
+        /// Which repository.
+        path: PathBuf,
+        /// Who holds the lock, as far as is known.
+        holder: String,
+        /// How long.
+        waited: String,
+    },
+    /// Waiting for another process was cancelled.
+    #[error("Cancelled while waiting for the repository at {path:?}")]
+    Cancelled {
+        /// Which repository.
+        path: PathBuf,
+    },
+    /// A file of the repository cannot be used.
+    #[error("Cannot {action} {path:?}: {source}")]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An object is not in the store.
+    #[error("Damage: {kind} {id} is missing from the repository")]
+    Missing {
+        /// The kind of object.
+        kind: &'static str,
+        /// Its id.
+        id: String,
+    },
+    /// An object's bytes are not what they were.
+    #[error("Damage: {kind} {id} cannot be read back: {detail}")]
+    Damaged {
+        /// The kind of object.
+        kind: &'static str,
+        /// Its id.
+        id: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// No snapshot has that name.
+    #[error("No snapshot is named {name:?}; `icecore list` shows what there is")]
+    NoSuchSnapshot {
+        /// The name given.
+        name: String,
+    },
+    /// Several snapshots have that prefix.
+    #[error("{name:?} could be any of {candidates}; give more digits")]
+    AmbiguousSnapshot {
+        /// The name given.
+        name: String,
+        /// Short ids of some of them.
+        candidates: String,
+    },
+    /// A value exceeds what a record may hold.
+    #[error("{0}")]
+    TooLarge(DagError),
+}
+
+impl RepositoryError {
+    /// Wraps an I/O error with what was being done to which file.
+    pub(crate) fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// Whether stored bytes are missing or wrong, as opposed to a failure that
+    /// may pass.
+    #[must_use]
+    pub const fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::Missing { .. }
+                | Self::Damaged { .. }
+                | Self::Store(StoreError::Damaged { .. })
+        )
+    }
+}

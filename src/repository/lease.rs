@@ -1,0 +1,241 @@
+//! Leases: how a reader keeps what it shows from being collected.
+//!
+//! A reader holds one file in `leases/` under `flock` and lists in it the
+//! snapshots that it serves, with their root trees. `gc` takes what live leases
+//! name as roots; a lease whose lock can be taken belongs to a dead process and
+//! is removed. No clock and no refreshing decides anything, so a reader may
+//! sleep for a month.
+//!
+//! Why that is safe: a lease is written under the shared gate, and only then
+//! does the reader look (caught up) whether the snapshot still exists. `gc`
+//! reads leases under the exclusive gate. Either `gc` sees the lease, or it had
+//! passed the gate before, with the snapshot among its roots or already deleted;
+//! in the last case the reader's look finds it gone and gives up.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::base::codec::{DecodeError, Decoder, Encoder};
+use crate::base::id::{SnapshotId, TreeId};
+use crate::base::limits::LEASE_BYTES_MAX;
+use crate::repository::error::RepositoryError;
+use crate::repository::layout::Layout;
+
+const GATE: &str = "gate";
+const SUFFIX: &str = "lease";
+
+/// The lease file of this process.
+#[derive(Debug)]
+pub(crate) struct LeaseFile {
+    layout: Layout,
+    path: PathBuf,
+    state: Mutex<LeaseState>,
+}
+
+#[derive(Debug)]
+struct LeaseState {
+    file: File,
+    /// Each leased snapshot with its root and the number of guards on it.
+    held: BTreeMap<SnapshotId, (TreeId, usize)>,
+}
+
+/// Keeps one snapshot from being collected until it is dropped.
+#[derive(Debug)]
+pub struct LeaseGuard {
+    lease: Option<Arc<LeaseFile>>,
+    snapshot: SnapshotId,
+}
+
+impl LeaseFile {
+    /// Makes the lease file of this process, empty.
+    pub(crate) fn create(layout: &Layout) -> Result<Self, RepositoryError> {
+        let _gate = gate(layout, FlockOperation::LockShared)?;
+        let mut number = 0_u32;
+        loop {
+            let name = format!("{}-{number}.{SUFFIX}", std::process::id());
+            let path = layout.leases().join(name);
+            let mut options = OpenOptions::new();
+            match options.read(true).write(true).create_new(true).mode(0o600).open(&path) {
+                Ok(file) => {
+                    flock(&file, FlockOperation::NonBlockingLockExclusive)
+                        .map_err(|error| RepositoryError::io("lock", &path)(error.into()))?;
+                    let state = Mutex::new(LeaseState { file, held: BTreeMap::new() });
+                    return Ok(Self { layout: layout.clone(), path, state });
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
+                Err(error) => return Err(RepositoryError::io("create", &path)(error)),
+            }
+        }
+    }
+
+    /// Adds a snapshot to the lease. The caller must look afterwards whether
+    /// the snapshot still exists.
+    pub(crate) fn hold(
+        self: &Arc<Self>,
+        snapshot: SnapshotId,
+        root: TreeId,
+    ) -> Result<LeaseGuard, RepositoryError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, guards) = state.held.entry(snapshot).or_insert((root, 0));
+        *guards += 1;
+        if *guards == 1 {
+            self.write(&mut state)?;
+        }
+        drop(state);
+        Ok(LeaseGuard { lease: Some(self.clone()), snapshot })
+    }
+
+    fn release(&self, snapshot: SnapshotId) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = match state.held.get_mut(&snapshot) {
+            Some((_, guards)) if *guards > 1 => {
+                *guards -= 1;
+                false
+            }
+            Some(_) => true,
+            None => false,
+        };
+        if last {
+            state.held.remove(&snapshot);
+            // A lease that could not be shortened only delays a collection.
+            let _ = self.write(&mut state);
+        }
+    }
+
+    fn write(&self, state: &mut LeaseState) -> Result<(), RepositoryError> {
+        let mut encoder = Encoder::new();
+        encoder.number(state.held.len() as u64);
+        for (snapshot, (root, _)) in &state.held {
+            encoder.raw(snapshot.as_bytes());
+            encoder.raw(root.as_bytes());
+        }
+        let _gate = gate(&self.layout, FlockOperation::LockShared)?;
+        let LeaseState { file, .. } = state;
+        let written = file
+            .seek(SeekFrom::Start(0))
+            .and_then(|_| file.set_len(0))
+            .and_then(|()| file.write_all(&encoder.finish()));
+        written.map_err(RepositoryError::io("write", &self.path))
+    }
+}
+
+impl Drop for LeaseFile {
+    fn drop(&mut self) {
+        // If it stays, the next collection finds it unlocked and removes it.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+impl LeaseGuard {
+    /// Returns a guard that holds nothing, for a repository on a read-only
+    /// medium, where nothing can be collected either.
+    pub(crate) const fn unneeded(snapshot: SnapshotId) -> Self {
+        Self { lease: None, snapshot }
+    }
+}
+
+impl Drop for LeaseGuard {
+    fn drop(&mut self) {
+        if let Some(lease) = &self.lease {
+            lease.release(self.snapshot);
+        }
+    }
+}
+
+/// What live leases name.
+#[derive(Debug, Default)]
+pub struct LiveLeases {
+    /// Each leased snapshot with its root.
+    pub roots: Vec<(SnapshotId, TreeId)>,
+    /// How many processes hold a lease.
+    pub holders: usize,
+}
+
+impl LiveLeases {
+    /// Reads every live lease and removes the dead ones. New leases wait until
+    /// this returns.
+    ///
+    /// # Errors
+    /// Fails if the directory or a live lease cannot be read: then nothing may
+    /// be collected.
+    pub fn read(layout: &Layout) -> Result<Self, RepositoryError> {
+        let _gate = gate(layout, FlockOperation::LockExclusive)?;
+        let directory = layout.leases();
+        let mut live = Self::default();
+        let entries =
+            fs::read_dir(&directory).map_err(RepositoryError::io("list", &directory))?;
+        for entry in entries {
+            let path = entry.map_err(RepositoryError::io("list", &directory))?.path();
+            if path.extension().is_some_and(|extension| extension == SUFFIX) {
+                live.add(&path)?;
+            }
+        }
+        Ok(live)
+    }
+
+    fn add(&mut self, path: &Path) -> Result<(), RepositoryError> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            // Its owner ended between the listing and now.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(RepositoryError::io("open", path)(error)),
+        };
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            return match fs::remove_file(path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    Err(RepositoryError::io("remove", path)(error))
+                }
+                _ => Ok(()),
+            };
+        }
+        let mut bytes = Vec::new();
+        file.take(LEASE_BYTES_MAX)
+            .read_to_end(&mut bytes)
+            .map_err(RepositoryError::io("read", path))?;
+        let roots = decode(&bytes).map_err(|error| RepositoryError::Damaged {
+            kind: "lease",
+            id: path.display().to_string(),
+            detail: error.to_string(),
+        })?;
+        self.roots.extend(roots);
+        self.holders += 1;
+        Ok(())
+    }
+}
+
+fn decode(bytes: &[u8]) -> Result<Vec<(SnapshotId, TreeId)>, DecodeError> {
+    let mut decoder = Decoder::new(bytes);
+    if decoder.is_done() {
+        // Made, but nothing leased yet.
+        return Ok(Vec::new());
+    }
+    let count = decoder.count(bytes.len() / 64, "the number of leased snapshots")?;
+    let mut roots = Vec::with_capacity(count);
+    for _ in 0..count {
+        let snapshot = SnapshotId::from_digest(decoder.array()?);
+        roots.push((snapshot, TreeId::from_digest(decoder.array()?)));
+    }
+    decoder.finish()?;
+    Ok(roots)
+}
+
+/// Takes the gate that orders new leases against a collection reading them.
+fn gate(layout: &Layout, operation: FlockOperation) -> Result<File, RepositoryError> {
+    let path = layout.leases().join(GATE);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let file = options.open(&path).map_err(RepositoryError::io("open", &path))?;
+    loop {
+        match flock(&file, operation) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(RepositoryError::io("lock", &path)(error.into())),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! A repository: opening it, reading verified objects from it, writing to it,
+//! and what keeps writers and readers from harming each other.
+//!
+//! Purpose: the layer between the plain key-value [`crate::store`] and the verbs.
+//! [`Repository`] reads; [`Reader`] is one without a lock (a secondary), and
+//! [`Writer`] the only one with it. A [`Session`] is a set of objects on its way
+//! to a snapshot.
+//!
+//! Invariants:
+//! - What a method returns was checked against its id; damage is an error that
+//!   names the object.
+//! - Chunks are durable before the trees that name them, both before the
+//!   snapshot record. A crash leaves unreferenced objects, nothing else.
+//! - Sequence numbers are never given twice.
+//! - A snapshot that a live lease names is a root for `gc`.
+//!
+//! Imports: `base`, `chunking`, `compression`, `dag`, `store`.
+
+mod catalog;
+pub mod config;
+pub mod envelope;
+mod error;
+mod layout;
+mod lease;
+mod locator;
+mod lock;
+mod objects;
+mod reader;
+mod select;
+mod session;
+mod writer;
+
+pub use config::Config;
+pub use error::RepositoryError;
+pub use layout::Layout;
+pub use lease::{LeaseGuard, LiveLeases};
+pub use locator::{Locator, ObjectKind, sequence_key, sequence_of};
+pub use objects::Repository;
+pub use reader::Reader;
+pub use select::SnapshotName;
+pub use session::{Added, PreparedChunk, Session};
+pub use writer::{PendingRange, Writer};

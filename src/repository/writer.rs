@@ -1,0 +1,219 @@
+//! The writer: a repository with its lock.
+
+use std::fs;
+use std::ops::{ControlFlow, Deref};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::id::SnapshotId;
+use crate::base::progress::Monitor;
+use crate::chunking::ChunkerConfig;
+use crate::repository::config::{Config, sync_directory};
+use crate::repository::error::RepositoryError;
+use crate::repository::layout::Layout;
+use crate::repository::locator::{sequence_key, sequence_of};
+use crate::repository::lock::WriterLock;
+use crate::repository::objects::Repository;
+use crate::repository::session::{Session, next_key, next_sequence};
+use crate::store::rocks::RocksStore;
+use crate::store::{Batch, Durability, Family};
+
+/// A repository open for writing; there is one writer at a time.
+pub struct Writer {
+    repository: Repository,
+    // Dropped after the store is closed.
+    _lock: WriterLock,
+}
+
+impl Deref for Writer {
+    type Target = Repository;
+
+    fn deref(&self) -> &Repository {
+        &self.repository
+    }
+}
+
+/// Sequence numbers in doubt: a bulk load or a sweep of them was begun and not
+/// ended, because its process died. What lies there and is in no live tree is
+/// garbage, whatever the index says of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PendingRange {
+    /// Their family.
+    pub family: Family,
+    /// The first one.
+    pub first: u64,
+    /// The last one.
+    pub last: u64,
+}
+
+const PENDING_PREFIX: &str = "pending/";
+
+impl PendingRange {
+    /// The key of the record that is kept of them.
+    pub(crate) fn key(family: Family, first: u64) -> String {
+        format!("{PENDING_PREFIX}{}/{first:020}", family.name())
+    }
+
+    fn decode(key: &[u8], value: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(key).ok()?.strip_prefix(PENDING_PREFIX)?;
+        let (family, first) = text.split_once('/')?;
+        let family = Family::ALL.into_iter().find(|known| known.name() == family)?;
+        Some(Self { family, first: first.parse().ok()?, last: sequence_of(value)? })
+    }
+}
+
+impl Repository {
+    /// Lists the sequence numbers that a killed process left in doubt.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be read.
+    pub fn pending_ranges(&self) -> Result<Vec<PendingRange>, RepositoryError> {
+        let mut ranges = Vec::new();
+        self.store.scan(Family::Meta, PENDING_PREFIX.as_bytes(), &mut |key, value| {
+            if !key.starts_with(PENDING_PREFIX.as_bytes()) {
+                return ControlFlow::Break(());
+            }
+            ranges.extend(PendingRange::decode(key, value));
+            ControlFlow::Continue(())
+        })?;
+        Ok(ranges)
+    }
+
+    /// Removes the records of numbers in doubt, once they were swept.
+    pub(crate) fn forget_pending_ranges(&self) -> Result<(), RepositoryError> {
+        let mut batch = Batch::new();
+        for range in self.pending_ranges()? {
+            let next = next_sequence(self, range.family)?;
+            batch.put(Family::Meta, next_key(range.family).as_bytes(), sequence_key(next));
+            batch.delete(Family::Meta, PendingRange::key(range.family, range.first).as_bytes());
+        }
+        Ok(self.store.write(&batch, Durability::Synced)?)
+    }
+}
+
+impl Writer {
+    /// Makes a repository in a directory that is absent or empty.
+    ///
+    /// # Errors
+    /// Fails if something is there already or the directory cannot be written.
+    pub fn init(root: &Path, chunker: ChunkerConfig) -> Result<Config, RepositoryError> {
+        let layout = Layout::new(root);
+        let occupied =
+            |what| RepositoryError::Occupied { path: root.to_owned(), what };
+        if layout.config().exists() {
+            return Err(occupied("is a repository"));
+        }
+        let mut builder = fs::DirBuilder::new();
+        builder.mode(0o700);
+        match fs::read_dir(root) {
+            Ok(mut entries) => {
+                if entries.next().is_some() {
+                    return Err(occupied("holds other files"));
+                }
+                let private = fs::Permissions::from_mode(0o700);
+                fs::set_permissions(root, private).map_err(RepositoryError::io("protect", root))?;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let made = builder.recursive(true).create(root);
+                made.map_err(RepositoryError::io("create", root))?;
+            }
+            Err(error) => return Err(RepositoryError::io("list", root)(error)),
+        }
+        builder.recursive(false);
+        for directory in [layout.tmp(), layout.leases()] {
+            builder.create(&directory).map_err(RepositoryError::io("create", &directory))?;
+        }
+        drop(RocksStore::create(&layout.db(), &layout.tmp())?);
+        let config = Config::generate(chunker)?;
+        // Last of all: only the configuration makes it a repository.
+        config.write(&layout)?;
+        if let Some(parent) = root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            sync_directory(parent)?;
+        }
+        Ok(config)
+    }
+
+    /// Opens the repository at `root` for the command `purpose`, waiting up to
+    /// `wait` for another writer.
+    ///
+    /// # Errors
+    /// Fails if there is no repository, a newer program wrote it, another
+    /// process keeps it busy, or the store cannot be opened.
+    pub fn open(
+        root: &Path,
+        purpose: &str,
+        wait: Duration,
+        monitor: &dyn Monitor,
+    ) -> Result<Self, RepositoryError> {
+        let layout = Layout::new(root);
+        Config::read(&layout)?;
+        let lock = WriterLock::acquire(&layout, purpose, wait, monitor)?;
+        // Read again: while this process waited, another may have upgraded it.
+        let config = Config::read(&layout)?;
+        clear_tmp(&layout)?;
+        let store = RocksStore::open(&layout.db(), &layout.tmp())?;
+        let repository = Repository::new(layout, config, Arc::new(store));
+        Ok(Self { repository, _lock: lock })
+    }
+
+    /// Starts a set of objects on their way to a snapshot.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be read.
+    pub fn begin(&self) -> Result<Session<'_>, RepositoryError> {
+        Session::new(&self.repository)
+    }
+
+    /// Removes snapshots, all or none. Their space returns with `gc`.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be written.
+    pub fn delete_snapshots(&self, ids: &[SnapshotId]) -> Result<(), RepositoryError> {
+        let mut batch = Batch::new();
+        for id in ids {
+            batch.delete(Family::Snapshots, *id.as_bytes());
+        }
+        self.store.write(&batch, Durability::Synced)?;
+        self.close()
+    }
+
+    /// Leaves nothing for the next opener to replay, and changes the store's
+    /// directory, which is how readers notice.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be written.
+    pub fn close(&self) -> Result<(), RepositoryError> {
+        Ok(self.store.flush()?)
+    }
+
+    /// Returns a warning if others can read the repository.
+    #[must_use]
+    pub fn permission_warning(&self) -> Option<String> {
+        let mode = fs::metadata(self.path()).ok()?.mode();
+        (mode & 0o077 != 0).then(|| {
+            let path = self.path();
+            format!("Others have access to the repository {path:?}; `chmod 700` protects it")
+        })
+    }
+}
+
+/// Removes what bulk loads of dead processes left. The lock is held, so no live
+/// process has files there.
+fn clear_tmp(layout: &Layout) -> Result<(), RepositoryError> {
+    let directory = layout.tmp();
+    let entries = match fs::read_dir(&directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let made = fs::DirBuilder::new().mode(0o700).create(&directory);
+            return made.map_err(RepositoryError::io("create", &directory));
+        }
+        Err(error) => return Err(RepositoryError::io("list", &directory)(error)),
+    };
+    for entry in entries {
+        let path = entry.map_err(RepositoryError::io("list", &directory))?.path();
+        fs::remove_file(&path).map_err(RepositoryError::io("remove", &path))?;
+    }
+    Ok(())
+}

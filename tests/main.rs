@@ -1,0 +1,21 @@
+//! Integration tests: the real binary, real FUSE mounts, real tools.
+//!
+//! One binary holds every theme, since RocksDB links slowly. `support` has what
+//! the themes share: a repository, a mount, a generator of trees and a
+//! comparator. What a machine cannot run says so and is skipped; with
+//! `ICECORE_REQUIRE_FUSE` or `ICECORE_REQUIRE_ROOT` set it fails instead.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test stops at the first surprise and says what it skips"
+)]
+
+mod support;
+
+mod cli;
+mod crash;
+mod failure;
+mod fidelity;
+mod gc;

@@ -1,0 +1,192 @@
+//! A repository in a directory of its own, and the commands on it.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::command::{Outcome, icecore, run};
+use super::scratch::Scratch;
+use super::wait_until;
+
+/// A repository.
+pub(crate) struct Repo {
+    path: PathBuf,
+    directory: PathBuf,
+    _scratch: Option<Scratch>,
+}
+
+impl Repo {
+    /// Makes a repository.
+    pub(crate) fn new() -> Self {
+        let repo = Self::missing();
+        repo.ok(["init"]);
+        repo
+    }
+
+    /// Names a repository that was not made yet.
+    pub(crate) fn missing() -> Self {
+        let scratch = Scratch::new();
+        let path = scratch.join("repo");
+        Self { path, directory: scratch.path(), _scratch: Some(scratch) }
+    }
+
+    /// Makes a repository at `path`.
+    pub(crate) fn at(path: &Path) -> Self {
+        let directory = path.parent().expect("a repository is in a directory").to_owned();
+        let repo = Self { path: path.to_owned(), directory, _scratch: None };
+        repo.ok(["init"]);
+        repo
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A command on it, not started. Runs beside the repository, with no
+    /// setting of the tester's environment.
+    pub(crate) fn command(
+        &self,
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> Command {
+        let mut command = plain_command();
+        command.current_dir(&self.directory).arg("-r").arg(&self.path).args(arguments);
+        command
+    }
+
+    /// Runs a command to its end.
+    pub(crate) fn run(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Outcome {
+        run(&mut self.command(arguments))
+    }
+
+    /// Runs a command and fails unless it ends with 0.
+    #[track_caller]
+    pub(crate) fn ok(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Outcome {
+        self.run(arguments).expect(0)
+    }
+
+    /// Makes a snapshot of one source and returns its id.
+    #[track_caller]
+    pub(crate) fn create(&self, source: &Path) -> String {
+        id_of(&self.create_json([source], 0))
+    }
+
+    /// Runs `create --json` with more arguments and returns its summary.
+    #[track_caller]
+    pub(crate) fn create_json(
+        &self,
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+        code: i32,
+    ) -> Value {
+        let mut command = self.command(["create", "--json"]);
+        let summary = run(command.args(arguments)).expect(code).last_json_line();
+        assert_eq!(summary["type"], "summary", "{summary}");
+        summary
+    }
+
+    /// What `list --json` shows.
+    #[track_caller]
+    pub(crate) fn list_json(&self) -> Vec<Value> {
+        match self.ok(["list", "--json"]).json() {
+            Value::Array(snapshots) => snapshots,
+            other => panic!("list --json printed no array: {other}"),
+        }
+    }
+
+    /// The ids of all snapshots as `list` shows them.
+    #[track_caller]
+    pub(crate) fn ids(&self) -> Vec<String> {
+        self.list_json().iter().map(id_of).collect()
+    }
+
+    /// Runs `gc --max-unused 0` and returns what it says.
+    #[track_caller]
+    pub(crate) fn gc(&self) -> Value {
+        self.ok(["gc", "--json", "--max-unused", "0"]).json()
+    }
+
+    /// Bytes that it takes on disk.
+    pub(crate) fn du(&self) -> u64 {
+        disk_bytes(&self.path)
+    }
+
+    /// Starts `create` of `source` in the background, its output piped.
+    pub(crate) fn start_create(&self, source: &Path) -> Child {
+        let mut command = self.command([OsStr::new("create"), source.as_os_str()]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().expect("icecore starts")
+    }
+
+    /// Starts `create` of `source` and stops it (SIGSTOP) once it holds the
+    /// lock of the database. Nothing if it ended before.
+    pub(crate) fn start_create_and_freeze(&self, source: &Path) -> Option<Child> {
+        let mut child = self.start_create(source);
+        let lock = self.path.join("db/LOCK");
+        let mut held = false;
+        wait_until("create holds the database", 60, || {
+            held = holds_open(child.id(), &lock);
+            held || child.try_wait().expect("it can be waited for").is_some()
+        });
+        signal(&child, Signal::STOP);
+        let running = held && child.try_wait().expect("it can be waited for").is_none();
+        running.then_some(child)
+    }
+}
+
+/// The binary without any setting of the tester's environment.
+pub(crate) fn plain_command() -> Command {
+    let mut command = Command::new(icecore());
+    for (name, _) in std::env::vars_os() {
+        if name.as_bytes().starts_with(b"ICECORE_") {
+            command.env_remove(name);
+        }
+    }
+    command.env("NO_COLOR", "1").env("LC_ALL", "C.UTF-8").env("TZ", "UTC");
+    command
+}
+
+/// The id in an object of `create --json` or `list --json`.
+#[track_caller]
+pub(crate) fn id_of(object: &Value) -> String {
+    let id = object["id"].as_str().unwrap_or_else(|| panic!("no id in {object}"));
+    let hex = id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    assert!(id.len() == 64 && hex, "an id has 64 hex digits, not {id:?}");
+    id.to_owned()
+}
+
+/// A counter in an object of `--json` output.
+#[track_caller]
+pub(crate) fn count_of(object: &Value, field: &str) -> u64 {
+    object[field].as_u64().unwrap_or_else(|| panic!("no number {field:?} in {object}"))
+}
+
+/// Sends a signal to a child.
+pub(crate) fn signal(child: &Child, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid is an i32"));
+    kill_process(pid.expect("a pid is not 0"), signal).expect("the child can be signalled");
+}
+
+/// True if a process has the file open.
+pub(crate) fn holds_open(pid: u32, file: &Path) -> bool {
+    let Ok(links) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    links.flatten().any(|link| std::fs::read_link(link.path()).is_ok_and(|to| to == file))
+}
+
+/// Bytes on disk of a directory and what is in it.
+pub(crate) fn disk_bytes(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(entries) = std::fs::read_dir(path) else { return 0 };
+    let mut total = 0;
+    for entry in entries.flatten() {
+        let Ok(meta) = entry.metadata() else { continue };
+        total += meta.blocks() * 512;
+        if meta.is_dir() {
+            total += disk_bytes(&entry.path());
+        }
+    }
+    total
+}
