@@ -158,6 +158,16 @@ impl Node {
         self.xattrs.get(index).map(|xattr| &*xattr.value)
     }
 
+    /// Returns bytes that are equal for two nodes just if all that is hashed of
+    /// them is equal: owner and node, without hints.
+    #[must_use]
+    pub fn meaning(&self) -> Vec<u8> {
+        let mut encoder = RecordEncoder::default();
+        self.owner.encode(&mut encoder);
+        self.encode(0, &mut encoder);
+        encoder.finish().canonical
+    }
+
     /// Appends the node; `owner` is its place in the record's table of owners.
     pub(crate) fn encode(&self, owner: usize, encoder: &mut RecordEncoder) {
         let body = &mut encoder.body;

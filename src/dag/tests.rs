@@ -47,7 +47,7 @@ impl Kept {
         let (canonical, hints) = split_stored("tree", stored).unwrap();
         match Tree::decode(&root.id, canonical, hints).unwrap() {
             Tree::Leaf(entries) => entries,
-            Tree::Index(branches) => {
+            Tree::Index { branches, .. } => {
                 branches.iter().flat_map(|branch| self.entries(&branch.tree)).collect()
             }
         }

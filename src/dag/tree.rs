@@ -26,7 +26,12 @@ pub enum Tree {
     /// Entries by rising name.
     Leaf(Vec<Entry>),
     /// Pages by rising name.
-    Index(Vec<Branch>),
+    Index {
+        /// How far above the leaves; the pages of level 1 are leaves.
+        level: u8,
+        /// The pages, all one level below.
+        branches: Vec<Branch>,
+    },
 }
 
 /// A page under an index page.
@@ -138,7 +143,7 @@ impl Tree {
     pub fn trees(&self) -> impl Iterator<Item = &TreeRef> {
         let (entries, branches): (&[Entry], &[Branch]) = match self {
             Self::Leaf(entries) => (entries, &[]),
-            Self::Index(branches) => (&[], branches),
+            Self::Index { branches, .. } => (&[], branches),
         };
         let subdirectories = entries.iter().filter_map(|entry| match &entry.node.kind {
             Kind::Directory(tree) => Some(tree),
@@ -151,7 +156,7 @@ impl Tree {
 fn decode_page(decoder: &mut RecordDecoder<'_>) -> Result<Tree, DecodeError> {
     match decoder.body.byte()? {
         LEAF => decode_leaf(decoder).map(Tree::Leaf),
-        INDEX => decode_index(decoder).map(Tree::Index),
+        INDEX => decode_index(decoder),
         _ => Err(decoder.body.error("a page is of an unknown form")),
     }
 }
@@ -195,7 +200,7 @@ fn decode_owners(decoder: &mut RecordDecoder<'_>) -> Result<Vec<Arc<Owner>>, Dec
     Ok(owners)
 }
 
-fn decode_index(decoder: &mut RecordDecoder<'_>) -> Result<Vec<Branch>, DecodeError> {
+fn decode_index(decoder: &mut RecordDecoder<'_>) -> Result<Tree, DecodeError> {
     let level = decoder.body.byte()?;
     if level == 0 || level > TREE_LEVELS_MAX {
         return Err(decoder.body.error("an index page has an impossible level"));
@@ -212,7 +217,7 @@ fn decode_index(decoder: &mut RecordDecoder<'_>) -> Result<Vec<Branch>, DecodeEr
         }
         branches.push(Branch { last, tree: TreeRef::decode(decoder)? });
     }
-    Ok(branches)
+    Ok(Tree::Index { level, branches })
 }
 
 fn decode_name(decoder: &mut RecordDecoder<'_>) -> Result<EntryName, DecodeError> {

@@ -30,6 +30,9 @@ mod select;
 mod session;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use config::Config;
 pub use error::RepositoryError;
 pub use layout::Layout;

@@ -44,7 +44,7 @@ impl Repository {
     }
 
     /// Splits `NAME[:PATH]` and finds the snapshot. Times hold colons too, so
-    /// the shortest name that fits is taken.
+    /// the longest name that fits is taken.
     ///
     /// # Errors
     /// As [`Self::find_snapshot`].
@@ -54,8 +54,9 @@ impl Repository {
         now: Timestamp,
     ) -> Result<SnapshotName, RepositoryError> {
         let colons = text.iter().enumerate().filter(|(_, byte)| **byte == b':').map(|(i, _)| i);
-        let mut first_error = None;
-        for end in colons.chain([text.len()]) {
+        let ends: Vec<usize> = colons.chain([text.len()]).collect();
+        let mut unknown = None;
+        for end in ends.into_iter().rev() {
             let (name, rest) = text.split_at_checked(end).unwrap_or((text, &[]));
             let name = String::from_utf8_lossy(name);
             match self.find_snapshot(&name, now) {
@@ -64,12 +65,12 @@ impl Repository {
                     return Ok(SnapshotName { id, manifest, path: trim_slashes(path).to_vec() });
                 }
                 Err(error @ RepositoryError::NoSuchSnapshot { .. }) => {
-                    first_error.get_or_insert(error);
+                    unknown = Some(error);
                 }
                 Err(error) => return Err(error),
             }
         }
-        Err(first_error.unwrap_or_else(|| RepositoryError::NoSuchSnapshot {
+        Err(unknown.unwrap_or_else(|| RepositoryError::NoSuchSnapshot {
             name: crate::base::name::printable(text),
         }))
     }

@@ -1,1 +1,5 @@
-//! tbd
+//! Each command at its work.
+
+mod commands;
+mod naming;
+mod usage;

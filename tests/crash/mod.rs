@@ -1,1 +1,3 @@
-//! tbd
+//! kill -9 at any moment: what was there stays, and no hand is needed.
+
+mod kill;

@@ -1,1 +1,9 @@
-//! tbd
+//! Bad input and bad luck: the documented code, one clear line, and nothing
+//! lost.
+
+mod busy;
+mod damage;
+mod full_disk;
+mod input;
+mod pseudo;
+mod sources;

@@ -1,1 +1,8 @@
-//! tbd
+//! What a mounted snapshot shows is what the source was.
+
+mod copies;
+mod generated;
+mod lifecycle;
+mod mounted;
+mod read_only;
+mod system;

@@ -1,1 +1,4 @@
-//! tbd
+//! `gc` returns what nothing reaches, and nothing else.
+
+mod beside_a_mount;
+mod reclaim;

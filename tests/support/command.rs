@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// The longest that one program may run.
-const TIME_MAX: Duration = Duration::from_secs(900);
+const TIME_MAX: Duration = Duration::from_secs(400);
 /// How long output may stay open behind a program's end.
 const OUTPUT_MAX: Duration = Duration::from_secs(10);
 
@@ -48,6 +48,16 @@ impl Outcome {
             assert!(said, "stderr of {} lacks {word:?}\n{}", this.what, this.streams());
         }
         error
+    }
+
+    /// Like [`Self::fails`], but remarks may come before the line.
+    #[track_caller]
+    pub(crate) fn ends(self, code: i32, words: &[&str]) -> String {
+        let mut this = self.expect(code);
+        let error = this.error();
+        let last = error.lines().last().unwrap_or_default();
+        this.stderr = last.as_bytes().to_vec();
+        this.fails(code, words)
     }
 
     /// What it printed, as text.

@@ -301,7 +301,12 @@ impl Comparison {
         }
     }
 
-    fn range(&mut self, files: &(OwnedFd, OwnedFd), start: u64, end: u64) -> Option<(String, String)> {
+    fn range(
+        &mut self,
+        files: &(OwnedFd, OwnedFd),
+        start: u64,
+        end: u64,
+    ) -> Option<(String, String)> {
         let mut at = start;
         while at < end {
             let want = (end - at).min(BUFFER as u64) as usize;
@@ -378,8 +383,8 @@ impl Links {
     fn check_counts(&self, found: &mut Vec<String>) {
         for group in self.to_right.values() {
             let Some((left, right)) = group.counts else { continue };
-            // A group that reaches out of the tree may count all or its own.
-            if left != right && left.min(right) != group.names {
+            // A group that reaches out of the tree may count all names or its own.
+            if right != left && right != group.names {
                 let Group { first, names, .. } = group;
                 found.push(format!("{first}: links: {left} | {right} ({names} names)"));
             }

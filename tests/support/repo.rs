@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::command::{Outcome, icecore, run};
+use super::command::{Outcome, finish, icecore, run};
 use super::scratch::Scratch;
 use super::wait_until;
 
@@ -123,17 +123,49 @@ impl Repo {
 
     /// Starts `create` of `source` and stops it (SIGSTOP) once it holds the
     /// lock of the database. Nothing if it ended before.
-    pub(crate) fn start_create_and_freeze(&self, source: &Path) -> Option<Child> {
+    pub(crate) fn start_create_and_freeze(&self, source: &Path) -> Option<Frozen> {
         let mut child = self.start_create(source);
         let lock = self.path.join("db/LOCK");
-        let mut held = false;
+        let mut ended = None;
         wait_until("create holds the database", 60, || {
-            held = holds_open(child.id(), &lock);
-            held || child.try_wait().expect("it can be waited for").is_some()
+            ended = child.try_wait().expect("it can be waited for");
+            ended.is_some() || holds_open(child.id(), &lock)
         });
-        signal(&child, Signal::STOP);
-        let running = held && child.try_wait().expect("it can be waited for").is_none();
-        running.then_some(child)
+        if ended.is_none() {
+            signal(&child, Signal::STOP);
+            ended = child.try_wait().expect("it can be waited for");
+        }
+        let failed = ended.is_some_and(|status| !status.success());
+        assert!(!failed, "create failed before it could be stopped: {ended:?}");
+        ended.is_none().then_some(Frozen(Some(child)))
+    }
+}
+
+/// A command that stands still (SIGSTOP). Killed if it is dropped.
+pub(crate) struct Frozen(Option<Child>);
+
+impl Frozen {
+    /// Its process id.
+    pub(crate) fn pid(&self) -> String {
+        self.0.as_ref().expect("it is there until it ends").id().to_string()
+    }
+
+    /// Sends it a signal, lets it go on and waits for its end.
+    pub(crate) fn thaw(mut self, by: Option<Signal>) -> Outcome {
+        let child = self.0.take().expect("it is there until it ends");
+        for by in by.into_iter().chain([Signal::CONT]) {
+            signal(&child, by);
+        }
+        finish(child, "the frozen command")
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _gone = child.kill();
+            let _reaped = child.wait();
+        }
     }
 }
 

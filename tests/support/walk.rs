@@ -105,11 +105,6 @@ impl Cursor {
         path.extend_from_slice(name.to_bytes());
         PathBuf::from(OsString::from_vec(path))
     }
-
-    /// The directory itself.
-    pub(crate) fn directory(&self) -> &OwnedFd {
-        &self.directory
-    }
 }
 
 /// Where a file holds data, in whole blocks: start and end of each extent.

@@ -16,8 +16,9 @@ use crate::cli::context::Context;
 use crate::cli::exit::{CommandError, Outcome};
 use crate::cli::output::path_text;
 
-/// The type of our mounts in the table of mounts.
-const FILE_SYSTEM: &str = "fuse.icecore";
+/// Type and source of our mounts in the table of mounts: as users mount them,
+/// and as root does.
+const OURS: [[&[u8]; 2]; 2] = [[b"fuse.icecore", b"icecore"], [b"fuse", b"icecore"]];
 /// How long the serving process may take to end. It only removes its lease.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -67,9 +68,10 @@ fn find_mount(path: &Path) -> Option<PathBuf> {
     let found = table.split(|byte| *byte == b'\n').any(|line| {
         let fields: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
         let separator = fields.iter().position(|field| *field == b"-");
-        let kind = separator.and_then(|separator| fields.get(separator + 1));
+        let kind = separator.and_then(|separator| fields.get(separator + 1..separator + 3));
         let place = fields.get(4).map(|place| unescape(place));
-        kind.is_some_and(|kind| *kind == FILE_SYSTEM.as_bytes()) && place.as_deref() == Some(wanted)
+        kind.is_some_and(|kind| OURS.iter().any(|ours| ours == kind))
+            && place.as_deref() == Some(wanted)
     });
     found.then(|| path.to_owned())
 }

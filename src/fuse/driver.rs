@@ -1,0 +1,409 @@
+//! The handlers of the kernel's requests. Each finds its node, asks the view,
+//! and answers.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fuser::{
+    AccessFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, Generation, INodeNo,
+    InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate,
+    ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek,
+    ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+};
+
+use crate::fuse::guard::{Pinning, guarded};
+use crate::fuse::tree::{Found, Tree};
+
+/// How long the kernel may keep what never changes.
+const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
+const GENERATION: Generation = Generation(0);
+/// Bytes of a request at most, and of readahead.
+const REQUEST_BYTES: u32 = 1 << 20;
+/// Requests that the kernel may have waiting in the background.
+const BACKGROUND_MAX: u16 = 64;
+
+/// Answers the kernel.
+pub(crate) struct Driver {
+    tree: Arc<Tree>,
+    pinning: Option<Pinning>,
+    /// Whether the kernel can do without OPEN, and without OPENDIR.
+    no_open: bool,
+    no_opendir: bool,
+}
+
+impl Driver {
+    pub(crate) fn new(tree: Arc<Tree>, pin_threads: bool) -> Self {
+        let pinning = pin_threads.then(Pinning::default);
+        Self { tree, pinning, no_open: false, no_opendir: false }
+    }
+
+    /// Runs a handler: pinned to a processor if that is wanted, and with no way
+    /// out for a panic.
+    fn run(&self, operation: &'static str, handler: impl FnOnce(&Tree)) {
+        if let Some(pinning) = &self.pinning {
+            pinning.pin();
+        }
+        guarded(self.tree.log(), operation, || handler(&self.tree));
+    }
+}
+
+/// Answers an entry: a directory's attributes expire at once, so that `stat`
+/// asks for its inode number; everything inside a snapshot lasts.
+fn send_entry(reply: ReplyEntry, found: &Found) {
+    let entry = if found.lasts { FOREVER } else { Duration::ZERO };
+    let attributes = if found.is_directory() { Duration::ZERO } else { entry };
+    reply.entry_with_ttls(&attributes, &entry, &found.attributes, GENERATION);
+}
+
+/// Answers that there is no such name, for ever.
+fn send_absent(reply: ReplyEntry, like: FileAttr) {
+    let absent = FileAttr { ino: INodeNo(0), ..like };
+    reply.entry(&FOREVER, &absent, GENERATION);
+}
+
+/// Sends an attribute's value, or its size if that is all that is asked for.
+fn send_value(reply: ReplyXattr, size: u32, value: &[u8]) {
+    match u32::try_from(value.len()) {
+        Ok(length) if size == 0 => reply.size(length),
+        Ok(length) if length <= size => reply.data(value),
+        _ => reply.error(Errno::ERANGE),
+    }
+}
+
+impl Filesystem for Driver {
+    fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
+        let wanted = [
+            InitFlags::FUSE_DO_READDIRPLUS,
+            InitFlags::FUSE_PARALLEL_DIROPS,
+            InitFlags::FUSE_CACHE_SYMLINKS,
+            InitFlags::FUSE_POSIX_ACL,
+            InitFlags::FUSE_EXPORT_SUPPORT,
+            // The cached listing of the root is looked at again when its time
+            // has changed.
+            InitFlags::FUSE_AUTO_INVAL_DATA,
+        ];
+        for capability in wanted {
+            // One that the kernel lacks costs speed, not truth.
+            let _ = config.add_capabilities(capability);
+        }
+        self.no_open = config.add_capabilities(InitFlags::FUSE_NO_OPEN_SUPPORT).is_ok();
+        self.no_opendir = config.add_capabilities(InitFlags::FUSE_NO_OPENDIR_SUPPORT).is_ok();
+        let _ = config.set_max_write(REQUEST_BYTES);
+        if let Err(most) = config.set_max_readahead(REQUEST_BYTES) {
+            let _ = config.set_max_readahead(most);
+        }
+        let _ = config.set_max_background(BACKGROUND_MAX);
+        Ok(())
+    }
+
+    fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        self.run("lookup", |tree| match tree.look_up(parent.0, name.as_bytes()) {
+            Ok(Some(found)) => send_entry(reply, &found),
+            Ok(None) if tree.is_root(parent.0) => reply.error(Errno::ENOENT),
+            Ok(None) => send_absent(reply, tree.root_attributes()),
+            Err(errno) => reply.error(errno),
+        });
+    }
+
+    fn forget(&self, _request: &Request, node: INodeNo, lookups: u64) {
+        self.run("forget", |tree| tree.forget(node.0, lookups));
+    }
+
+    fn getattr(&self, _: &Request, node: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        self.run("getattr", |tree| match tree.attributes(node.0) {
+            Ok(found) => {
+                let lasting = if found.lasts { FOREVER } else { Duration::ZERO };
+                reply.attr(&lasting, &found.attributes);
+            }
+            Err(errno) => reply.error(errno),
+        });
+    }
+
+    fn readlink(&self, _request: &Request, node: INodeNo, reply: ReplyData) {
+        self.run("readlink", |tree| match tree.link_target(node.0) {
+            Ok(target) => reply.data(&target),
+            Err(errno) => reply.error(errno),
+        });
+    }
+
+    fn open(&self, _request: &Request, _node: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        if self.no_open {
+            // The kernel asks this once, and from then on opens by itself.
+            reply.error(Errno::ENOSYS);
+        } else {
+            reply.opened(FileHandle(0), fuser::FopenFlags::FOPEN_KEEP_CACHE);
+        }
+    }
+
+    fn read(
+        &self,
+        _request: &Request,
+        node: INodeNo,
+        _handle: FileHandle,
+        offset: u64,
+        size: u32,
+        _flags: OpenFlags,
+        _owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        self.run("read", |tree| match tree.read(node.0, offset, size) {
+            Ok(bytes) => reply.data(bytes.as_slice()),
+            Err(errno) => reply.error(errno),
+        });
+    }
+
+    fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn opendir(&self, _request: &Request, _node: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        if self.no_opendir {
+            reply.error(Errno::ENOSYS);
+        } else {
+            let keep = fuser::FopenFlags::FOPEN_KEEP_CACHE | fuser::FopenFlags::FOPEN_CACHE_DIR;
+            reply.opened(FileHandle(0), keep);
+        }
+    }
+
+    fn readdir(
+        &self,
+        _request: &Request,
+        node: INodeNo,
+        _handle: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
+        self.run("readdir", |tree| {
+            let listed = tree.list(node.0, offset, &mut |next, name, number, kind: FileType| {
+                reply.add(INodeNo(number), next, kind, OsStr::from_bytes(name))
+            });
+            match listed {
+                Ok(()) => reply.ok(),
+                Err(errno) => reply.error(errno),
+            }
+        });
+    }
+
+    fn readdirplus(
+        &self,
+        _request: &Request,
+        node: INodeNo,
+        _handle: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
+        self.run("readdirplus", |tree| {
+            let listed = tree.list_with_attributes(node.0, offset, &mut |next, name, found| {
+                let lasts = found.lasts && !found.is_directory();
+                let lasting = if lasts { FOREVER } else { Duration::ZERO };
+                let (attributes, name) = (&found.attributes, OsStr::from_bytes(name));
+                reply.add(attributes.ino, next, name, &lasting, attributes, GENERATION)
+            });
+            match listed {
+                Ok(()) => reply.ok(),
+                Err(errno) => reply.error(errno),
+            }
+        });
+    }
+
+    fn statfs(&self, _request: &Request, _node: INodeNo, reply: ReplyStatfs) {
+        self.run("statfs", |tree| match tree.totals() {
+            Ok((bytes, files)) => {
+                let blocks = bytes.div_ceil(4096);
+                reply.statfs(blocks, 0, 0, files, 0, 4096, 255, 4096);
+            }
+            Err(errno) => reply.error(errno),
+        });
+    }
+
+    fn getxattr(
+        &self,
+        _request: &Request,
+        node: INodeNo,
+        name: &OsStr,
+        size: u32,
+        reply: ReplyXattr,
+    ) {
+        self.run("getxattr", |tree| match tree.xattr(node.0, name.as_bytes()) {
+            Ok(value) => send_value(reply, size, &value),
+            Err(errno) => reply.error(errno),
+        });
+    }
+
+    fn listxattr(&self, _request: &Request, node: INodeNo, size: u32, reply: ReplyXattr) {
+        self.run("listxattr", |tree| match tree.xattr_names(node.0) {
+            Ok(names) => send_value(reply, size, &names),
+            Err(errno) => reply.error(errno),
+        });
+    }
+
+    fn lseek(
+        &self,
+        _request: &Request,
+        node: INodeNo,
+        _handle: FileHandle,
+        offset: i64,
+        whence: i32,
+        reply: ReplyLseek,
+    ) {
+        self.run("lseek", |tree| match tree.seek(node.0, offset, whence) {
+            Ok(position) => reply.offset(position),
+            Err(errno) => reply.error(errno),
+        });
+    }
+
+    fn access(&self, _: &Request, _: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
+        if mask.contains(AccessFlags::W_OK) { reply.error(Errno::EROFS) } else { reply.ok() }
+    }
+
+    fn ioctl(
+        &self,
+        _request: &Request,
+        _node: INodeNo,
+        _handle: FileHandle,
+        _flags: IoctlFlags,
+        _command: u32,
+        _input: &[u8],
+        _output_size: u32,
+        reply: ReplyIoctl,
+    ) {
+        reply.error(Errno::ENOTTY);
+    }
+
+    // From here on: everything that would change something. The kernel refuses
+    // most of it by itself, since the mount is read-only.
+
+    fn setattr(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: Option<u32>,
+        _: Option<u32>,
+        _: Option<u32>,
+        _: Option<u64>,
+        _: Option<TimeOrNow>,
+        _: Option<TimeOrNow>,
+        _: Option<std::time::SystemTime>,
+        _: Option<FileHandle>,
+        _: Option<std::time::SystemTime>,
+        _: Option<std::time::SystemTime>,
+        _: Option<std::time::SystemTime>,
+        _: Option<fuser::BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn mknod(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: &OsStr,
+        _: u32,
+        _: u32,
+        _: u32,
+        reply: ReplyEntry,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn mkdir(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, _: u32, reply: ReplyEntry) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn unlink(&self, _: &Request, _: INodeNo, _: &OsStr, reply: ReplyEmpty) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn rmdir(&self, _: &Request, _: INodeNo, _: &OsStr, reply: ReplyEmpty) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn symlink(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: &OsStr,
+        _: &std::path::Path,
+        reply: ReplyEntry,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn rename(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: &OsStr,
+        _: INodeNo,
+        _: &OsStr,
+        _: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn link(&self, _: &Request, _: INodeNo, _: INodeNo, _: &OsStr, reply: ReplyEntry) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn write(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: u64,
+        _: &[u8],
+        _: WriteFlags,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn setxattr(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: &OsStr,
+        _: &[u8],
+        _: i32,
+        _: u32,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn removexattr(&self, _: &Request, _: INodeNo, _: &OsStr, reply: ReplyEmpty) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn create(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: &OsStr,
+        _: u32,
+        _: u32,
+        _: i32,
+        reply: ReplyCreate,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn fallocate(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: u64,
+        _: u64,
+        _: i32,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+}

@@ -1,0 +1,35 @@
+//! What the kernel is told of a failure.
+
+use fuser::Errno;
+
+use crate::repository::RepositoryError;
+use crate::view::ViewError;
+
+/// Maps a failure of the view. Damage is EIO; a snapshot that is gone is
+/// ESTALE, since the kernel still holds what it was told of it.
+pub(crate) fn of(error: &ViewError) -> Errno {
+    match error {
+        ViewError::Repository(error) => of_repository(error),
+        ViewError::Inconsistent(_) => Errno::EIO,
+        ViewError::NotFound { .. } => Errno::ENOENT,
+        ViewError::NotADirectory { .. } => Errno::ENOTDIR,
+    }
+}
+
+fn of_repository(error: &RepositoryError) -> Errno {
+    match error {
+        RepositoryError::NoSuchSnapshot { .. } => Errno::ESTALE,
+        RepositoryError::AmbiguousSnapshot { .. } => Errno::ENOENT,
+        RepositoryError::NotFound { .. }
+        | RepositoryError::Occupied { .. }
+        | RepositoryError::Newer { .. }
+        | RepositoryError::Config { .. }
+        | RepositoryError::Busy { .. }
+        | RepositoryError::Cancelled { .. }
+        | RepositoryError::Io { .. }
+        | RepositoryError::Store(_)
+        | RepositoryError::Missing { .. }
+        | RepositoryError::Damaged { .. }
+        | RepositoryError::TooLarge(_) => Errno::EIO,
+    }
+}

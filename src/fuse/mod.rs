@@ -1,0 +1,39 @@
+//! The FUSE driver: a thin shim between the kernel and the view.
+//!
+//! Purpose: [`Mount`] serves a [`crate::view::View`] at a mountpoint. The only
+//! module that names `fuser`.
+//!
+//! Invariants:
+//! - Every change is refused with EROFS.
+//! - No panic leaves a handler: it becomes EIO and a line in the log.
+//! - Damage is EIO and a line that names path and chunk.
+//! - A node lives in the table as long as the kernel remembers it, no longer.
+//!
+//! Three numbers, never confused: the kernel's *node id*, the *inode number*
+//! that `stat` reports, and the generation, 0. `fuser` sends one number as both
+//! when it answers a lookup, and only an answer to GETATTR can differ. So:
+//! - what is no directory has its inode number as node id: an unchanged file in
+//!   two snapshots then is one inode with one page cache, and hard links are
+//!   links;
+//! - a directory may not have two places, so its node id is its own, its
+//!   attributes are sent as expired at once, and `stat` asks for them with
+//!   GETATTR, which tells the inode number and is cached from then on.
+//!
+//! Imports: `base`, `dag`, `repository`, `view`.
+
+mod attributes;
+mod driver;
+mod errno;
+mod guard;
+mod mount;
+mod nodes;
+mod processes;
+mod tree;
+mod usage;
+
+use std::sync::Arc;
+
+pub use mount::{Mount, MountError, MountOptions, Unmounter, check_mountpoint};
+
+/// Takes one line about trouble.
+pub type Log = Arc<dyn Fn(&str) + Send + Sync>;

@@ -1,0 +1,299 @@
+//! Mounting, serving, unmounting.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use fuser::{Config, INodeNo, MountOption, Notifier, Session, SessionACL};
+use rustix::fs::{major, minor};
+use rustix::io::Errno;
+use rustix::mount::{UnmountFlags, unmount};
+
+use crate::fuse::Log;
+use crate::fuse::driver::Driver;
+use crate::fuse::nodes::ROOT;
+use crate::fuse::processes::names_in_use;
+use crate::fuse::tree::Tree;
+use crate::view::View;
+
+/// Threads that serve at most; more only contend for the caches.
+const THREADS_MAX: usize = 4;
+/// How often it is looked for leases to give up.
+const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+/// How long a deleted snapshot must be idle before its lease is given up.
+const IDLE_DELETED: Duration = Duration::from_secs(60);
+/// How long any other one must.
+const IDLE: Duration = Duration::from_secs(600);
+/// KiB that the kernel reads ahead of a sequential reader.
+const READAHEAD_KIB: &str = "1024";
+
+/// How a view is mounted.
+#[derive(Clone, Copy, Debug)]
+pub struct MountOptions {
+    /// Whether other users may enter, with permissions enforced.
+    pub allow_other: bool,
+    /// Whether serving threads stay on one processor each.
+    pub pin_threads: bool,
+}
+
+impl Default for MountOptions {
+    fn default() -> Self {
+        Self { allow_other: false, pin_threads: true }
+    }
+}
+
+/// Why nothing could be mounted or unmounted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MountError {
+    /// The mountpoint cannot be used.
+    #[error("Cannot mount on {mountpoint:?}: {problem}")]
+    Mountpoint {
+        /// Where.
+        mountpoint: PathBuf,
+        /// Why not.
+        problem: String,
+    },
+    /// The mount would serve its own files through itself, and hang.
+    #[error("Cannot mount on {mountpoint:?}: it overlaps the repository {repository:?}")]
+    Overlap {
+        /// Where.
+        mountpoint: PathBuf,
+        /// The repository.
+        repository: PathBuf,
+    },
+    /// The kernel or the helper refused.
+    #[error("Cannot mount on {mountpoint:?}: {source}")]
+    Refused {
+        /// Where.
+        mountpoint: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// The mount cannot be taken away.
+    #[error("Cannot unmount {mountpoint:?}: {problem}")]
+    Unmount {
+        /// Where.
+        mountpoint: PathBuf,
+        /// Why not.
+        problem: String,
+    },
+    /// Serving ended with an error.
+    #[error("The mount on {mountpoint:?} ended: {problem}")]
+    Ended {
+        /// Where.
+        mountpoint: PathBuf,
+        /// Why.
+        problem: String,
+    },
+}
+
+impl MountError {
+    /// Whether it was refused as unsafe.
+    #[must_use]
+    pub const fn is_refusal(&self) -> bool {
+        matches!(self, Self::Overlap { .. })
+    }
+}
+
+/// Checks that something can be mounted on `mountpoint`.
+///
+/// # Errors
+/// Fails if it is no directory, or is, lies in or lies above the repository.
+pub fn check_mountpoint(mountpoint: &Path, repository: &Path) -> Result<PathBuf, MountError> {
+    let unusable =
+        |problem: String| MountError::Mountpoint { mountpoint: mountpoint.to_owned(), problem };
+    let place = fs::canonicalize(mountpoint).map_err(|error| match error.raw_os_error() {
+        Some(107) => unusable("a dead mount is still there; `umount` it first".to_owned()),
+        _ => unusable(words(&error)),
+    })?;
+    if !place.is_dir() {
+        return Err(unusable("it is no directory".to_owned()));
+    }
+    let repository = fs::canonicalize(repository).unwrap_or_else(|_| repository.to_owned());
+    if place.starts_with(&repository) || repository.starts_with(&place) {
+        return Err(MountError::Overlap { mountpoint: mountpoint.to_owned(), repository });
+    }
+    Ok(place)
+}
+
+/// The system's words without the number behind them.
+fn words(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
+}
+
+/// A view that is being served.
+pub struct Mount {
+    mountpoint: PathBuf,
+    serving: JoinHandle<io::Result<()>>,
+    /// Dropping it ends the janitor.
+    janitor: Sender<()>,
+}
+
+impl Mount {
+    /// Mounts a view. When this returns, the mount serves.
+    ///
+    /// # Errors
+    /// Fails if the mountpoint cannot be used or the system refuses.
+    pub fn start(
+        view: View,
+        mountpoint: &Path,
+        options: &MountOptions,
+        log: Log,
+    ) -> Result<Self, MountError> {
+        let place = check_mountpoint(mountpoint, view.reader().path())?;
+        let refused =
+            |source| MountError::Refused { mountpoint: mountpoint.to_owned(), source };
+        let tree = Arc::new(Tree::new(view, log));
+        let driver = Driver::new(tree.clone(), options.pin_threads);
+        let session = Session::new(driver, &place, &config(options)).map_err(refused)?;
+        let notifier = session.notifier();
+        let serving = thread::Builder::new()
+            .name("icecore-mount".to_owned())
+            .spawn(move || session.run())
+            .map_err(refused)?;
+        raise_readahead(&place);
+        let (janitor, stop) = mpsc::channel();
+        let mountpoint = place.clone();
+        thread::spawn(move || look_after_leases(&tree, &mountpoint, &notifier, &stop));
+        Ok(Self { mountpoint: place, serving, janitor })
+    }
+
+    /// Returns what takes the mount away, from any thread.
+    #[must_use]
+    pub fn unmounter(&self) -> Unmounter {
+        Unmounter { mountpoint: self.mountpoint.clone() }
+    }
+
+    /// Serves until the mount is taken away.
+    ///
+    /// # Errors
+    /// Fails if serving ended in another way.
+    pub fn wait(self) -> Result<(), MountError> {
+        let Self { mountpoint, serving, janitor } = self;
+        let ended = |problem| MountError::Ended { mountpoint, problem };
+        let outcome = serving.join();
+        drop(janitor);
+        match outcome {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(ended(words(&error))),
+            Err(_) => Err(ended("a serving thread panicked".to_owned())),
+        }
+    }
+}
+
+/// Takes a mount away.
+#[derive(Clone, Debug)]
+pub struct Unmounter {
+    mountpoint: PathBuf,
+}
+
+impl Unmounter {
+    /// Unmounts, if nobody uses the mount.
+    ///
+    /// # Errors
+    /// Fails if somebody does, or the system refuses.
+    pub fn unmount(&self) -> Result<(), MountError> {
+        self.run(UnmountFlags::empty(), &["-u"])
+    }
+
+    /// Detaches the mount: it vanishes at once, and serving ends with its last
+    /// user.
+    ///
+    /// # Errors
+    /// Fails if the system refuses.
+    pub fn detach(&self) -> Result<(), MountError> {
+        self.run(UnmountFlags::DETACH, &["-u", "-z"])
+    }
+
+    fn run(&self, flags: UnmountFlags, helper: &[&str]) -> Result<(), MountError> {
+        let failed = |problem: String| MountError::Unmount {
+            mountpoint: self.mountpoint.clone(),
+            problem,
+        };
+        match unmount(&self.mountpoint, flags) {
+            Ok(()) => Ok(()),
+            Err(Errno::BUSY) => Err(failed("it is in use".to_owned())),
+            // Users other than root go through the helper of FUSE.
+            Err(Errno::PERM) => {
+                let output = Command::new("fusermount3")
+                    .args(helper)
+                    .args([OsStr::new("--"), self.mountpoint.as_os_str()])
+                    .output()
+                    .map_err(|error| failed(format!("cannot run fusermount3: {error}")))?;
+                if output.status.success() {
+                    return Ok(());
+                }
+                Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+            }
+            Err(error) => Err(failed(words(&error.into()))),
+        }
+    }
+}
+
+fn config(options: &MountOptions) -> Config {
+    let mut config = Config::default();
+    config.mount_options = vec![
+        MountOption::RO,
+        MountOption::NoSuid,
+        MountOption::NoDev,
+        MountOption::NoAtime,
+        MountOption::DefaultPermissions,
+        MountOption::FSName("icecore".to_owned()),
+        MountOption::Subtype("icecore".to_owned()),
+    ];
+    config.acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
+    let processors = thread::available_parallelism().map_or(2, usize::from);
+    config.n_threads = Some(processors.clamp(2, THREADS_MAX));
+    config.clone_fd = true;
+    config
+}
+
+/// Lets the kernel read further ahead than its default. Only root may; others
+/// read with smaller requests.
+fn raise_readahead(mountpoint: &Path) {
+    let Ok(metadata) = fs::metadata(mountpoint) else { return };
+    let device = metadata.dev();
+    let (major, minor) = (major(device), minor(device));
+    let _ = fs::write(format!("/sys/class/bdi/{major}:{minor}/read_ahead_kb"), READAHEAD_KIB);
+}
+
+/// Gives up the leases of snapshots that nobody uses any more, until told to
+/// stop.
+fn look_after_leases(tree: &Tree, mountpoint: &Path, notifier: &Notifier, stop: &Receiver<()>) {
+    while stop.recv_timeout(LOOK_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+        let Ok(list) = tree.view().snapshots() else { continue };
+        let is_over = |deleted: bool| if deleted { IDLE_DELETED } else { IDLE };
+        let idle: Vec<_> = [true, false]
+            .into_iter()
+            .flat_map(|deleted| {
+                let list = list.clone();
+                let idle = tree.usages().idle(is_over(deleted)).into_iter();
+                idle.filter(move |usage| list.get(&usage.id).is_none() == deleted)
+            })
+            .collect();
+        if idle.is_empty() {
+            continue;
+        }
+        let Some(names) = names_in_use(mountpoint) else { continue };
+        for usage in idle {
+            let id = usage.id.to_string();
+            if names.iter().any(|name| id.as_bytes().starts_with(name)) {
+                continue;
+            }
+            if list.get(&usage.id).is_none() {
+                // What the kernel remembers of it is of no use any more.
+                let _ = notifier.inval_entry(INodeNo(ROOT), OsStr::new(&id));
+            }
+            usage.release();
+        }
+    }
+}

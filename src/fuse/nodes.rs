@@ -1,0 +1,206 @@
+//! The nodes that the kernel remembers.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::base::id::SnapshotId;
+use crate::dag::{self, TreeRef};
+use crate::fuse::usage::Usage;
+use crate::view::{EntryHandle, PathKey};
+
+/// The node id of the mount's root.
+pub(crate) const ROOT: u64 = 1;
+
+/// What a node is.
+#[derive(Clone, Debug)]
+pub(crate) enum What {
+    /// The mount's root: the list of snapshots.
+    Root,
+    /// The symlink to the newest snapshot.
+    Latest(SnapshotId),
+    /// A directory inside a snapshot.
+    Directory(Arc<DirectoryNode>),
+    /// Anything else inside a snapshot.
+    Item(EntryHandle),
+}
+
+/// A directory inside a snapshot.
+#[derive(Debug)]
+pub(crate) struct DirectoryNode {
+    pub(crate) tree: TreeRef,
+    pub(crate) path: PathKey,
+    /// The inode number that `stat` reports.
+    pub(crate) number: u64,
+    pub(crate) usage: Arc<Usage>,
+    pub(crate) source: DirectorySource,
+}
+
+/// Where the metadata of a directory is.
+#[derive(Clone, Debug)]
+pub(crate) enum DirectorySource {
+    /// In the manifest: it is the root of a snapshot.
+    Root(Arc<dag::Node>),
+    /// In a page.
+    Entry(EntryHandle),
+}
+
+impl DirectoryNode {
+    /// The directory's metadata.
+    pub(crate) fn node(&self) -> Option<&dag::Node> {
+        match &self.source {
+            DirectorySource::Root(node) => Some(node),
+            DirectorySource::Entry(entry) => entry.get().map(|entry| &entry.node),
+        }
+    }
+}
+
+/// A node in the table.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) what: What,
+    /// The directory through which it was reached last.
+    pub(crate) parent: u64,
+    key: Option<Key>,
+    lookups: u64,
+}
+
+/// Names a directory by its place, so that it keeps its node id.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Key {
+    /// A name in the mount's root.
+    Name(Vec<u8>),
+    /// The entry of a directory.
+    Entry(u64, u64),
+}
+
+/// The table of nodes.
+#[derive(Debug)]
+pub(crate) struct Nodes {
+    table: Mutex<Table>,
+}
+
+#[derive(Debug)]
+struct Table {
+    nodes: HashMap<u64, Node>,
+    by_key: HashMap<Key, u64>,
+    next: u64,
+}
+
+impl Nodes {
+    pub(crate) fn new() -> Self {
+        let root = Node { what: What::Root, parent: ROOT, key: None, lookups: 1 };
+        let nodes = HashMap::from([(ROOT, root)]);
+        Self { table: Mutex::new(Table { nodes, by_key: HashMap::new(), next: ROOT + 1 }) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns a node that the kernel knows.
+    pub(crate) fn get(&self, id: u64) -> Option<Node> {
+        self.lock().nodes.get(&id).cloned()
+    }
+
+    /// Counts one more lookup of the directory or root item at `key`, made by
+    /// `make` if it is not known, and returns its node id and what it is.
+    pub(crate) fn look_up_place(
+        &self,
+        parent: u64,
+        key: Key,
+        make: impl FnOnce() -> What,
+    ) -> (u64, What) {
+        let mut table = self.lock();
+        if let Some(id) = table.by_key.get(&key).copied()
+            && let Some(node) = table.nodes.get_mut(&id)
+        {
+            node.lookups += 1;
+            return (id, node.what.clone());
+        }
+        let id = table.next;
+        table.next += 1;
+        let what = make();
+        table.by_key.insert(key.clone(), id);
+        let node = Node { what: what.clone(), parent, key: Some(key), lookups: 1 };
+        table.nodes.insert(id, node);
+        (id, what)
+    }
+
+    /// Counts one more lookup of an item under its inode number, and returns
+    /// the number under which it is known: the next free one if another item
+    /// has it.
+    pub(crate) fn look_up_item(&self, parent: u64, number: u64, item: EntryHandle) -> u64 {
+        let mut table = self.lock();
+        let mut id = number;
+        loop {
+            match table.nodes.get_mut(&id) {
+                Some(node) if is_same(&node.what, &item) => {
+                    // The newest way to it is the most likely one to last.
+                    node.what = What::Item(item);
+                    node.parent = parent;
+                    node.lookups += 1;
+                    return id;
+                }
+                Some(_) => id += 1,
+                None => break,
+            }
+        }
+        let node = Node { what: What::Item(item), parent, key: None, lookups: 1 };
+        table.nodes.insert(id, node);
+        id
+    }
+
+    /// Takes lookups back; a node without any is forgotten.
+    pub(crate) fn forget(&self, id: u64, lookups: u64) {
+        let mut table = self.lock();
+        let Some(node) = table.nodes.get_mut(&id) else { return };
+        node.lookups = node.lookups.saturating_sub(lookups);
+        if node.lookups == 0 && id != ROOT {
+            let gone = table.nodes.remove(&id);
+            if let Some(key) = gone.and_then(|node| node.key) {
+                table.by_key.remove(&key);
+            }
+        }
+    }
+
+    /// The names that lead from the mount's root to a node, for people.
+    pub(crate) fn path(&self, id: u64) -> Vec<u8> {
+        let table = self.lock();
+        let mut names: Vec<Vec<u8>> = Vec::new();
+        let mut id = id;
+        while id != ROOT && names.len() <= crate::base::limits::DIRECTORY_DEPTH_MAX {
+            let Some(node) = table.nodes.get(&id) else { break };
+            let entry = match &node.what {
+                What::Directory(directory) => match &directory.source {
+                    DirectorySource::Entry(entry) => Some(entry),
+                    DirectorySource::Root(_) => None,
+                },
+                What::Item(item) => Some(item),
+                What::Root | What::Latest(_) => None,
+            };
+            match (entry.and_then(EntryHandle::get), &node.key) {
+                (Some(entry), _) => names.push(entry.name.as_bytes().to_vec()),
+                (None, Some(Key::Name(name))) => names.push(name.clone()),
+                (None, _) => {}
+            }
+            id = node.parent;
+        }
+        names.reverse();
+        names.join(&b'/')
+    }
+}
+
+/// Whether a known node and an entry are the same file: all that is kept about
+/// them is equal. Names may differ, as those of links do.
+fn is_same(known: &What, item: &EntryHandle) -> bool {
+    let What::Item(known) = known else { return false };
+    match (known.get(), item.get()) {
+        (Some(known), Some(item)) => known.node == item.node || is_same_meaning(known, item),
+        _ => false,
+    }
+}
+
+/// Hints may differ between equal nodes.
+fn is_same_meaning(a: &dag::Entry, b: &dag::Entry) -> bool {
+    a.node.meaning() == b.node.meaning()
+}

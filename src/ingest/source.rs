@@ -1,0 +1,166 @@
+//! The plan of a snapshot: which real paths appear where in its tree.
+//!
+//! An absolute source keeps its absolute path, a relative one its relative path
+//! (leading `..` dropped), and `.` is the root itself. Sources that lie in one
+//! another merge.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use crate::base::name::EntryName;
+use crate::base::progress::Monitor;
+use crate::ingest::error::{IngestError, SourceError, SourceErrors};
+
+/// A place in the snapshot's tree that is a source, or leads to one.
+#[derive(Debug, Default)]
+pub(crate) struct Place {
+    /// The real path behind it.
+    pub(crate) path: PathBuf,
+    /// Whether all of it is to be saved, or only what is below.
+    pub(crate) is_source: bool,
+    /// Places below it.
+    pub(crate) children: BTreeMap<EntryName, Place>,
+}
+
+/// The plan.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// The root of the snapshot.
+    pub(crate) root: Place,
+    /// Sources that are not there.
+    pub(crate) errors: SourceErrors,
+}
+
+/// Plans a snapshot of `sources`.
+pub(crate) fn plan(
+    sources: &[PathBuf],
+    working_directory: &Path,
+    monitor: &dyn Monitor,
+) -> Result<Plan, IngestError> {
+    let root = Place { path: working_directory.to_owned(), ..Place::default() };
+    let mut plan = Plan { root, errors: SourceErrors::default() };
+    let mut found = 0;
+    for source in sources {
+        let real = working_directory.join(source);
+        match fs::symlink_metadata(&real) {
+            Ok(_) => {
+                plan.root.add(source, &real)?;
+                found += 1;
+            }
+            Err(error) => {
+                let path = real.as_os_str().as_encoded_bytes();
+                let problem = format!("cannot be read: {}", no_number(&error));
+                let error = SourceError { path: path.to_vec(), problem };
+                if sources.len() == 1 {
+                    return Err(IngestError::NoSource(error.to_string()));
+                }
+                plan.errors.add(&error, monitor);
+            }
+        }
+    }
+    if found == 0 {
+        return Err(IngestError::NoSource("none of the sources can be read".to_owned()));
+    }
+    // The root shows the metadata of what it stands for: `/` if any source is
+    // absolute, the working directory otherwise.
+    if !plan.root.is_source && sources.iter().any(|source| source.is_absolute()) {
+        plan.root.path = PathBuf::from("/");
+    }
+    Ok(plan)
+}
+
+fn no_number(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
+}
+
+impl Place {
+    /// Adds a source under its path in the snapshot.
+    fn add(&mut self, source: &Path, real: &Path) -> Result<(), IngestError> {
+        let names = names_in_snapshot(source)?;
+        let parents = real_parents(source, real, names.len());
+        let mut place = self;
+        for (name, parent) in names.into_iter().zip(parents) {
+            place = place.children.entry(name).or_insert_with(|| Self {
+                path: parent,
+                ..Self::default()
+            });
+        }
+        place.is_source = true;
+        place.path = real.to_owned();
+        Ok(())
+    }
+}
+
+/// The names under which a source appears: `..` takes back the name before it.
+fn names_in_snapshot(source: &Path) -> Result<Vec<EntryName>, IngestError> {
+    let mut names = Vec::new();
+    for component in source.components() {
+        match component {
+            Component::Normal(name) => {
+                let name = EntryName::new(name.as_encoded_bytes());
+                names.push(name.map_err(|error| IngestError::NoSource(error.to_string()))?);
+            }
+            Component::ParentDir => {
+                names.pop();
+            }
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    Ok(names)
+}
+
+/// The real path behind each of `count` names. Behind a `..` the names above
+/// cannot be cut off the text, so the system is asked to go up instead.
+fn real_parents(source: &Path, real: &Path, count: usize) -> Vec<PathBuf> {
+    let plain = !source.components().any(|component| component == Component::ParentDir);
+    let above = real.parent().unwrap_or(real);
+    (1..=count)
+        .map(|depth| match count - depth {
+            0 => real.to_owned(),
+            up if plain => real.ancestors().nth(up).unwrap_or(real).to_owned(),
+            up => (1..up).fold(above.to_owned(), |path, _| path.join("..")),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::progress::Silent;
+
+    fn names(source: &str) -> Vec<String> {
+        let names = names_in_snapshot(Path::new(source)).unwrap();
+        names.iter().map(|name| name.as_os_str().to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn sources_keep_their_paths() {
+        assert_eq!(names("/etc/ssh"), ["etc", "ssh"]);
+        assert_eq!(names("a/./b/"), ["a", "b"]);
+        assert_eq!(names("../b"), ["b"]);
+        assert_eq!(names("a/../b"), ["b"]);
+        assert!(names(".").is_empty() && names("/").is_empty() && names("..").is_empty());
+    }
+
+    #[test]
+    fn real_paths_follow_the_names() {
+        let real = |source: &str| real_parents(Path::new(source), &Path::new("/w").join(source), 2);
+        assert_eq!(real("/a/b"), [Path::new("/a"), Path::new("/a/b")]);
+        assert_eq!(real("a/b"), [Path::new("/w/a"), Path::new("/w/a/b")]);
+    }
+
+    #[test]
+    fn nested_and_missing_sources_merge_into_one_plan() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir_all(directory.path().join("a/b")).unwrap();
+        let sources = ["a", "a/b", "none"].map(PathBuf::from);
+        let plan = plan(&sources, directory.path(), &Silent).unwrap();
+        assert_eq!(plan.errors.count, 1);
+        let (_, a) = plan.root.children.first_key_value().unwrap();
+        assert!(a.is_source && !plan.root.is_source);
+        assert!(a.children.first_key_value().unwrap().1.is_source);
+        assert!(super::plan(&sources[2..], directory.path(), &Silent).is_err());
+    }
+}

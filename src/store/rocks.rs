@@ -1,0 +1,394 @@
+//! The store on RocksDB. The only module that names `rocksdb`.
+//!
+//! Purpose: column families for [`Family`], a write-ahead log for batches,
+//! `SstFileWriter` and ingestion for bulk loads, a secondary instance for
+//! readers.
+//!
+//! Invariants:
+//! - `data` and `trees` are written by bulk loads alone and never compacted on
+//!   their own: their keys never overlap, so their files lie in the bottom level
+//!   from the start. Only [`Store::reclaim`] rewrites them.
+//! - A bulk load's file is fsynced by `SstFileWriter::finish`, and its place in
+//!   the store by the manifest that ingestion syncs.
+//! - After a failed write, what reached the disk is unknown: the handle refuses
+//!   all further writes.
+//! - Checksums of `data` and `trees` are not verified here: the layer above
+//!   checks every object against its id.
+//!
+//! Imports: nothing of ours but the store's own types.
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
+
+use rocksdb::{
+    BlockBasedIndexType, BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily,
+    ColumnFamilyDescriptor, CompactOptions, DB, DBCompressionType, Direction, ErrorKind,
+    FlushOptions, IngestExternalFileOptions, IteratorMode, LogLevel, Options, ReadOptions,
+    SstFileWriter, WriteBatch, WriteOptions,
+};
+
+use crate::store::{Batch, BulkLoad, Change, Durability, Extent, Family, Store, StoreError};
+
+/// Bytes of a file that a rewrite produces.
+const FILE_BYTES: u64 = 128 << 20;
+/// Bytes of blocks of small families and of indexes kept in memory.
+const BLOCK_CACHE_BYTES: usize = 32 << 20;
+/// Bytes of a family's changes kept in memory before they are written to a file.
+const WRITE_BUFFER_BYTES: usize = 16 << 20;
+/// Bytes of log after which all families are written to files.
+const LOG_BYTES_MAX: u64 = 64 << 20;
+/// Bits of a Bloom filter for each key: about one wrong "maybe" in a hundred.
+const BLOOM_BITS: f64 = 10.0;
+/// Tries to open a reader while the writer replaces its manifest.
+const READER_TRIES: u32 = 5;
+/// Pause between two of them.
+const READER_RETRY: Duration = Duration::from_millis(20);
+
+/// A store in a directory.
+pub struct RocksStore {
+    db: DB,
+    /// Where bulk loads are written; none for a reader.
+    tmp: Option<PathBuf>,
+    poisoned: AtomicBool,
+    loads: AtomicU64,
+    bulk_options: Options,
+}
+
+impl RocksStore {
+    /// Makes a store in a directory that does not exist. `tmp` lies on the same
+    /// file system.
+    ///
+    /// # Errors
+    /// Fails if there is a store already or the directory cannot be written.
+    pub fn create(path: &Path, tmp: &Path) -> Result<Self, StoreError> {
+        let mut options = database_options();
+        options.create_if_missing(true);
+        options.set_error_if_exists(true);
+        Self::open_writer(options, path, tmp)
+    }
+
+    /// Opens a store for writing.
+    ///
+    /// # Errors
+    /// Fails if there is none, another process writes to it, or it is damaged.
+    pub fn open(path: &Path, tmp: &Path) -> Result<Self, StoreError> {
+        check_exists(path)?;
+        Self::open_writer(database_options(), path, tmp)
+    }
+
+    fn open_writer(mut options: Options, path: &Path, tmp: &Path) -> Result<Self, StoreError> {
+        options.create_missing_column_families(true);
+        let (descriptors, bulk_options) = descriptors();
+        let db = DB::open_cf_descriptors(&options, path, descriptors).map_err(|error| {
+            if error.to_string().contains("lock") {
+                return StoreError::Locked { path: path.display().to_string() };
+            }
+            failed("opening the store")(error)
+        })?;
+        Ok(Self::new(db, Some(tmp.to_owned()), bulk_options))
+    }
+
+    /// Opens a store for reading beside a writer. `scratch` is an empty
+    /// directory of the caller's.
+    ///
+    /// # Errors
+    /// Fails if there is no store or it is damaged.
+    pub fn open_reader(path: &Path, scratch: &Path) -> Result<Self, StoreError> {
+        check_exists(path)?;
+        let options = database_options();
+        let mut tries = 1;
+        loop {
+            let (descriptors, bulk_options) = descriptors();
+            let opened =
+                DB::open_cf_descriptors_as_secondary(&options, path, scratch, descriptors);
+            match opened {
+                Ok(db) => return Ok(Self::new(db, None, bulk_options)),
+                // A writer that starts or ends replaces its manifest; reading it
+                // meanwhile can look like damage.
+                Err(_) if tries < READER_TRIES => {
+                    tries += 1;
+                    sleep(READER_RETRY);
+                }
+                Err(error) => return Err(failed("opening the store")(error)),
+            }
+        }
+    }
+
+    fn new(db: DB, tmp: Option<PathBuf>, bulk_options: Options) -> Self {
+        let (poisoned, loads) = (AtomicBool::new(false), AtomicU64::new(0));
+        Self { db, tmp, poisoned, loads, bulk_options }
+    }
+
+    fn family(&self, family: Family) -> Result<&ColumnFamily, StoreError> {
+        self.db.cf_handle(family.name()).ok_or_else(|| StoreError::Damaged {
+            action: "finding a column family",
+            detail: family.name().to_owned(),
+        })
+    }
+
+    /// Where bulk loads go, if this handle may write.
+    fn writable(&self) -> Result<&Path, StoreError> {
+        let tmp = self.tmp.as_deref().ok_or(StoreError::ReadOnly)?;
+        if self.poisoned.load(Ordering::Acquire) {
+            return Err(StoreError::Poisoned);
+        }
+        Ok(tmp)
+    }
+
+    fn checked<T>(
+        &self,
+        action: &'static str,
+        outcome: Result<T, rocksdb::Error>,
+    ) -> Result<T, StoreError> {
+        outcome.map_err(|error| {
+            self.poisoned.store(true, Ordering::Release);
+            failed(action)(error)
+        })
+    }
+}
+
+impl Store for RocksStore {
+    fn read(
+        &self,
+        family: Family,
+        key: &[u8],
+        visit: &mut dyn FnMut(&[u8]),
+    ) -> Result<bool, StoreError> {
+        let options = read_options(family);
+        let value = self.db.get_pinned_cf_opt(self.family(family)?, key, &options);
+        let value = value.map_err(failed("reading"))?;
+        if let Some(value) = &value {
+            visit(value);
+        }
+        Ok(value.is_some())
+    }
+
+    fn scan(
+        &self,
+        family: Family,
+        first: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let mode = IteratorMode::From(first, Direction::Forward);
+        let options = read_options(family);
+        for item in self.db.iterator_cf_opt(self.family(family)?, options, mode) {
+            let (key, value) = item.map_err(failed("scanning"))?;
+            if visit(&key, &value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn last_key(&self, family: Family) -> Result<Option<Vec<u8>>, StoreError> {
+        let mut keys = self.db.iterator_cf(self.family(family)?, IteratorMode::End);
+        let last = keys.next().transpose().map_err(failed("reading the last key"))?;
+        Ok(last.map(|(key, _)| key.into_vec()))
+    }
+
+    fn write(&self, batch: &Batch, durability: Durability) -> Result<(), StoreError> {
+        self.writable()?;
+        let mut changes = WriteBatch::default();
+        for change in batch.changes() {
+            match change {
+                Change::Put(family, key, value) => {
+                    changes.put_cf(self.family(*family)?, key, value);
+                }
+                Change::Delete(family, key) => changes.delete_cf(self.family(*family)?, key),
+            }
+        }
+        let mut options = WriteOptions::default();
+        options.set_sync(durability == Durability::Synced);
+        self.checked("writing", self.db.write_opt(changes, &options))
+    }
+
+    fn bulk_load(&self, family: Family) -> Result<Box<dyn BulkLoad + '_>, StoreError> {
+        let number = self.loads.fetch_add(1, Ordering::Relaxed);
+        let path = self.writable()?.join(format!("{}-{number}.sst", std::process::id()));
+        let last = self.last_key(family)?;
+        let writer = SstFileWriter::create(&self.bulk_options);
+        self.checked("starting a bulk load", writer.open(&path))?;
+        Ok(Box::new(RocksLoad { store: self, family, path, writer, last, entries: 0 }))
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.writable()?;
+        let families: Result<Vec<_>, _> =
+            Family::ALL.iter().map(|family| self.family(*family)).collect();
+        let families = families?;
+        let families: Vec<_> = families.iter().collect();
+        self.checked("flushing", self.db.flush_cfs_opt(&families, &FlushOptions::default()))
+    }
+
+    fn catch_up(&self) -> Result<(), StoreError> {
+        if self.tmp.is_some() {
+            return Ok(());
+        }
+        self.db.try_catch_up_with_primary().map_err(failed("catching up with the writer"))
+    }
+
+    fn extents(&self, family: Family) -> Result<Vec<Extent>, StoreError> {
+        let files = self.db.live_files().map_err(failed("listing files"))?;
+        let of_family = files.into_iter().filter(|file| file.column_family_name == family.name());
+        let mut extents: Vec<_> = of_family
+            .map(|file| Extent {
+                first: file.start_key.unwrap_or_default(),
+                last: file.end_key.unwrap_or_default(),
+                bytes: file.size as u64,
+            })
+            .collect();
+        extents.sort_by(|a, b| (&a.first, &a.last).cmp(&(&b.first, &b.last)));
+        Ok(extents)
+    }
+
+    fn reclaim(&self, family: Family, first: &[u8], last: &[u8]) -> Result<(), StoreError> {
+        self.writable()?;
+        let handle = self.family(family)?;
+        // The marks of deletion must be in a file to take part in a rewrite.
+        self.checked("flushing", self.db.flush_cf_opt(handle, &FlushOptions::default()))?;
+        let mut options = CompactOptions::default();
+        options.set_exclusive_manual_compaction(false);
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        // The engine reports no outcome of this; what could not be rewritten
+        // shows as space that was not freed.
+        self.db.compact_range_cf_opt(handle, Some(first), Some(last), &options);
+        Ok(())
+    }
+}
+
+/// A bulk load under way.
+struct RocksLoad<'a> {
+    store: &'a RocksStore,
+    family: Family,
+    path: PathBuf,
+    writer: SstFileWriter<'a>,
+    last: Option<Vec<u8>>,
+    entries: u64,
+}
+
+impl BulkLoad for RocksLoad<'_> {
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        if self.last.as_deref().is_some_and(|last| last >= key) {
+            return Err(StoreError::KeyOrder { family: self.family.name() });
+        }
+        self.store.checked("bulk loading", self.writer.put(key, value))?;
+        let last = self.last.get_or_insert_default();
+        last.clear();
+        last.extend_from_slice(key);
+        self.entries += 1;
+        Ok(())
+    }
+
+    fn bytes(&self) -> u64 {
+        self.writer.file_size()
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<(), StoreError> {
+        self.store.writable()?;
+        if self.entries == 0 {
+            return Ok(());
+        }
+        self.store.checked("finishing a bulk load", self.writer.finish())?;
+        let mut options = IngestExternalFileOptions::default();
+        options.set_move_files(true);
+        let family = self.store.family(self.family)?;
+        let ingested =
+            self.store.db.ingest_external_file_cf_opts(family, &options, vec![&self.path]);
+        self.store.checked("ingesting a bulk load", ingested)
+    }
+}
+
+impl Drop for RocksLoad<'_> {
+    fn drop(&mut self) {
+        // Moved into the store, or abandoned; the next writer clears what stays.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn check_exists(path: &Path) -> Result<(), StoreError> {
+    if path.join("CURRENT").exists() {
+        return Ok(());
+    }
+    Err(StoreError::Missing { path: path.display().to_string() })
+}
+
+fn database_options() -> Options {
+    let mut options = Options::default();
+    // Readers must hold every file open: a writer may unlink any of them.
+    options.set_max_open_files(-1);
+    options.set_max_background_jobs(2);
+    options.set_max_total_wal_size(LOG_BYTES_MAX);
+    options.set_keep_log_file_num(2);
+    options.set_log_level(LogLevel::Warn);
+    options.set_stats_dump_period_sec(0);
+    options.set_skip_stats_update_on_db_open(true);
+    // Reading in the order of the walk is sequential; without this the kernel
+    // is told not to read ahead (measured: 301 MB/s instead of 2417).
+    options.set_advise_random_on_open(false);
+    options
+}
+
+/// The options of every family, and those of a bulk load.
+fn descriptors() -> (Vec<ColumnFamilyDescriptor>, Options) {
+    let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
+    let descriptor =
+        |family: Family| ColumnFamilyDescriptor::new(family.name(), family_options(family, &cache));
+    let mut descriptors: Vec<_> = Family::ALL.into_iter().map(descriptor).collect();
+    // RocksDB has it in any case; nothing is in it.
+    descriptors.push(ColumnFamilyDescriptor::new("default", Options::default()));
+    (descriptors, family_options(Family::Data, &cache))
+}
+
+fn family_options(family: Family, cache: &Cache) -> Options {
+    let mut options = Options::default();
+    options.set_compression_type(DBCompressionType::None);
+    options.set_advise_random_on_open(false);
+    options.set_target_file_size_base(FILE_BYTES);
+    options.set_level_compaction_dynamic_level_bytes(true);
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES);
+    let mut table = BlockBasedOptions::default();
+    table.set_format_version(6);
+    table.set_block_cache(cache);
+    // Indexes and filters come and go with the cache, so that memory does not
+    // grow with the repository.
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_pin_top_level_index_and_filter(true);
+    match family {
+        Family::Data | Family::Trees => {
+            options.set_disable_auto_compactions(true);
+            table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+        }
+        Family::Index => table.set_bloom_filter(BLOOM_BITS, false),
+        Family::Snapshots | Family::Meta | Family::Events | Family::Scan => {}
+    }
+    options.set_block_based_table_factory(&table);
+    options
+}
+
+/// Values of the bulk-loaded families pass through once: they would only push
+/// other blocks out of the cache, and their ids tell damage.
+fn read_options(family: Family) -> ReadOptions {
+    let mut options = ReadOptions::default();
+    if matches!(family, Family::Data | Family::Trees) {
+        options.fill_cache(false);
+        options.set_verify_checksums(false);
+    }
+    options
+}
+
+fn failed(action: &'static str) -> impl Fn(rocksdb::Error) -> StoreError {
+    move |error| {
+        let detail = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        if detail.contains("No space left") {
+            StoreError::Full { action, detail }
+        } else if error.kind() == ErrorKind::Corruption {
+            StoreError::Damaged { action, detail }
+        } else {
+            StoreError::Failed { action, detail }
+        }
+    }
+}

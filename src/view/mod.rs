@@ -1,0 +1,82 @@
+//! The virtual, read-only tree of all snapshots, without any FUSE types.
+//!
+//! Purpose: what the mount and the commands that look into snapshots share:
+//! the list of snapshots, directories by ordinal and name, file content by
+//! offset, and inode numbers.
+//!
+//! Invariants:
+//! - Memory is bounded: [`ViewOptions::cache_bytes`] for content and a fixed
+//!   share for trees; listing the snapshots reads no tree.
+//! - Whatever comes out was checked against its id.
+//! - Nothing is read twice at the same time: a second reader waits for the
+//!   first.
+//!
+//! Imports: `base`, `dag`, `repository`.
+
+mod cache;
+mod content;
+mod directory;
+mod error;
+mod inode_number;
+mod snapshots;
+
+use std::sync::{Arc, Mutex};
+
+use crate::repository::Reader;
+use crate::view::cache::Caches;
+
+pub use content::FileBytes;
+pub use directory::{Directory, EntryHandle};
+pub use error::ViewError;
+pub use inode_number::{InodeNumbers, PathKey};
+pub use snapshots::{Snapshot, SnapshotList};
+
+/// How a view uses the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct ViewOptions {
+    /// Bytes of file content to keep.
+    pub cache_bytes: u64,
+}
+
+impl Default for ViewOptions {
+    fn default() -> Self {
+        Self { cache_bytes: 64 << 20 }
+    }
+}
+
+/// The tree of all snapshots of a repository.
+pub struct View {
+    reader: Reader,
+    caches: Caches,
+    inode_numbers: InodeNumbers,
+    snapshots: Mutex<Arc<SnapshotList>>,
+}
+
+impl View {
+    /// Makes a view of a repository.
+    ///
+    /// # Errors
+    /// Fails if the snapshots cannot be listed.
+    pub fn new(reader: Reader, options: ViewOptions) -> Result<Self, ViewError> {
+        reader.refresh()?;
+        let list = SnapshotList::new(reader.snapshots()?);
+        Ok(Self {
+            caches: Caches::new(options.cache_bytes),
+            inode_numbers: InodeNumbers::new(reader.config().id),
+            snapshots: Mutex::new(Arc::new(list)),
+            reader,
+        })
+    }
+
+    /// The repository.
+    #[must_use]
+    pub const fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// The inode numbers of this repository.
+    #[must_use]
+    pub const fn inode_numbers(&self) -> &InodeNumbers {
+        &self.inode_numbers
+    }
+}

@@ -1,0 +1,70 @@
+//! Two writers at once.
+
+use crate::support::args;
+use crate::support::command::finish;
+use crate::support::compare::{Rules, assert_same};
+use crate::support::fixture::{Fixture, plain_tree};
+use crate::support::mount::Mount;
+use crate::support::need::require_fuse;
+use crate::support::repo::Frozen;
+
+/// A fixture and a `create` of a second tree in it that stands still.
+fn frozen() -> (Fixture, Frozen, std::path::PathBuf) {
+    let fixture = Fixture::plain();
+    for round in 0..5 {
+        let large = fixture.scratch.join(&format!("large-{round}"));
+        plain_tree(&large, round, 100 << round, 400_000);
+        if let Some(child) = fixture.repo.start_create_and_freeze(&large) {
+            return (fixture, child, large);
+        }
+    }
+    panic!("create ended five times before it could be stopped");
+}
+
+#[test]
+fn a_second_writer_waits_and_then_gives_code_11_and_says_who_writes() {
+    let (fixture, child, _) = frozen();
+    let pid = child.pid();
+    for command in [
+        args!["create", "--wait", "1s", &fixture.source].to_vec(),
+        args!["gc", "--wait", "0s"].to_vec(),
+        args!["delete", "latest", "--yes", "--wait", "0s"].to_vec(),
+    ] {
+        let start = std::time::Instant::now();
+        fixture.repo.run(&command).ends(11, &["busy", &pid, "/repo"]);
+        let waited = start.elapsed().as_secs_f64();
+        let least = if command.contains(&"1s".into()) { 1.0 } else { 0.0 };
+        assert!((least..least + 20.0).contains(&waited), "{command:?} waited {waited} s");
+    }
+    child.thaw(None).expect(0);
+    assert_eq!(fixture.repo.ids().len(), 2);
+}
+
+#[test]
+fn a_second_writer_that_waits_long_enough_does_its_work() {
+    let (fixture, child, _) = frozen();
+    let second = fixture.repo.start_create(&fixture.source);
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    child.thaw(None).expect(0);
+    finish(second, "the second create").expect(0);
+    assert_eq!(fixture.repo.ids().len(), 3);
+}
+
+#[test]
+fn readers_are_not_held_up_by_a_writer() {
+    if !require_fuse() {
+        return;
+    }
+    let (fixture, child, large) = frozen();
+    assert_eq!(fixture.repo.ids(), std::slice::from_ref(&fixture.id));
+    fixture.repo.ok(["show", "latest"]);
+    fixture.repo.ok(["stats"]);
+    let mount = Mount::new(&fixture.repo);
+    assert_same(&fixture.source, &fixture.in_mount(&mount), Rules::ALL);
+    child.thaw(None).expect(0);
+    let newest = fixture.repo.ids().into_iter().find(|id| *id != fixture.id);
+    let newest = newest.expect("there are two");
+    crate::support::wait_until("the new snapshot shows", 5, || mount.snapshot(&newest).exists());
+    assert_same(&large, &mount.source(&newest, &large), Rules::ALL);
+    mount.unmount();
+}

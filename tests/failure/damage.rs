@@ -1,0 +1,93 @@
+//! One byte of the store is not what it was.
+
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::support::args;
+use crate::support::command::run_tool;
+use crate::support::fixture::Fixture;
+use crate::support::generate::{directory, file};
+use crate::support::mount::Mount;
+use crate::support::need::require_fuse;
+use crate::support::rng::Rng;
+
+const VICTIM: &str = "victim-of-damage";
+
+/// A fixture in which one byte of the victim's only chunk was changed in the
+/// database; the id of that chunk.
+fn damaged() -> (Fixture, String) {
+    let mut rng = Rng::new(77);
+    let content = rng.bytes(12_000);
+    let fixture = Fixture::built(|source| {
+        file(&directory(source).join("a-healthy-file"), &rng.bytes(2_000_000));
+        file(&source.join(VICTIM), &content);
+        file(&source.join("z-healthy-file"), &rng.bytes(2_000_000));
+    });
+    let digest = run_tool("sha256sum", args![fixture.source.join(VICTIM)]).text();
+    // Random bytes are stored as they are. One of these windows lies whole in
+    // one block of the database.
+    let found = [2_000, 5_000, 9_000].into_iter().find_map(|at| {
+        let window = &content[at..at + 48];
+        find(&fixture.repo.path().join("db"), window)
+    });
+    let (path, offset) = found.expect("incompressible content is in the database as it is");
+    assert!(path.extension().is_some_and(|kind| kind == "sst"), "{}", path.display());
+    let options = std::fs::OpenOptions::new().read(true).write(true).open(&path);
+    let table = options.expect("it can be opened");
+    let mut byte = [0];
+    table.read_exact_at(&mut byte, offset).expect("it can be read");
+    table.write_all_at(&[byte[0] ^ 0x20], offset).expect("it can be written");
+    (fixture, digest[..64].to_owned())
+}
+
+fn find(directory: &Path, window: &[u8]) -> Option<(PathBuf, u64)> {
+    for entry in std::fs::read_dir(directory).expect("it can be listed").flatten() {
+        if entry.path().is_file() {
+            let bytes = std::fs::read(entry.path()).expect("it can be read");
+            let first = window[0];
+            let places = bytes.iter().enumerate().filter(|(_, byte)| **byte == first);
+            for (at, _) in places {
+                if bytes[at..].starts_with(window) {
+                    return Some((entry.path(), at as u64));
+                }
+            }
+        }
+    }
+    None
+}
+
+#[test]
+fn a_damaged_byte_gives_eio_in_the_mount_and_a_line_with_path_and_chunk() {
+    if !require_fuse() {
+        return;
+    }
+    let (fixture, chunk) = damaged();
+    let mount = Mount::foreground(&fixture.repo);
+    let shown = fixture.in_mount(&mount);
+    let read = std::fs::read(shown.join(VICTIM));
+    let errno = read.map(drop).map_err(|error| error.raw_os_error());
+    assert_eq!(errno, Err(Some(rustix::io::Errno::IO.raw_os_error())));
+    crate::support::wait_until("the damage is in the log", 5, || mount.log().contains(VICTIM));
+    let log = mount.log();
+    let line = log.lines().find(|line| line.contains(VICTIM)).expect("there is a line");
+    assert!(line.contains(&chunk[..12]), "{line} does not name chunk {chunk}");
+    for name in ["a-healthy-file", "z-healthy-file"] {
+        let expected = std::fs::read(fixture.source.join(name)).expect("it can be read");
+        assert!(std::fs::read(shown.join(name)).expect(name) == expected, "{name}");
+    }
+    let entries = std::fs::read_dir(&shown).expect("it can be listed").count();
+    assert_eq!(entries, 3, "the directory is whole");
+    mount.unmount();
+}
+
+#[test]
+fn cat_of_a_damaged_file_gives_code_4_and_says_what_is_damaged() {
+    let (fixture, chunk) = damaged();
+    let path = |name: &str| format!("{}:{}/{name}", fixture.id, fixture.source.display());
+    let line = fixture.repo.run(["cat", &path(VICTIM)]).fails(4, &[]);
+    let named = line.contains(VICTIM) || line.contains(&chunk[..12]);
+    assert!(named, "{line} names neither the path nor the chunk {chunk}");
+    let healthy = fixture.repo.ok(["cat", &path("z-healthy-file")]);
+    let expected = std::fs::read(fixture.source.join("z-healthy-file")).expect("it can be read");
+    assert!(healthy.stdout == expected);
+}
