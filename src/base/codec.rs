@@ -106,7 +106,8 @@ impl<'a> Decoder<'a> {
     /// # Errors
     /// Fails at the end of the record.
     pub fn byte(&mut self) -> Result<u8, DecodeError> {
-        let byte = *self.bytes.get(self.offset).ok_or_else(|| self.error("the record ends early"))?;
+        let byte =
+            *self.bytes.get(self.offset).ok_or_else(|| self.error("the record ends early"))?;
         self.offset += 1;
         Ok(byte)
     }

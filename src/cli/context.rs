@@ -10,8 +10,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::base::time::Timestamp;
 use crate::cli::args::GlobalArguments;
 use crate::cli::exit::CommandError;
-use crate::cli::signals::Signals;
 use crate::cli::progress::Terminal;
+use crate::cli::signals::Signals;
 use crate::repository::{Reader, Writer};
 
 /// What every command needs.

@@ -82,8 +82,9 @@ impl CommandError {
 
 fn repository(error: &RepositoryError) -> u8 {
     match error {
-        RepositoryError::NotFound { .. }
-        | RepositoryError::Store(StoreError::Missing { .. }) => NO_REPOSITORY,
+        RepositoryError::NotFound { .. } | RepositoryError::Store(StoreError::Missing { .. }) => {
+            NO_REPOSITORY
+        }
         RepositoryError::Busy { .. } | RepositoryError::Store(StoreError::Locked { .. }) => BUSY,
         RepositoryError::Newer { .. } => NEWER,
         error if error.is_damage() => DAMAGE,

@@ -85,7 +85,7 @@ impl Table {
 
     pub(crate) fn print(&self, output: &mut Output) -> Result<(), CommandError> {
         let widths: Vec<usize> = (0..self.columns.len()).map(|column| self.width(column)).collect();
-        let heads = self.columns.iter().map(|(head, _)| (*head).to_owned()).collect();
+        let heads: Vec<String> = self.columns.iter().map(|(head, _)| (*head).to_owned()).collect();
         output.line(&self.set(&heads, &widths))?;
         for row in &self.rows {
             output.line(&self.set(row, &widths))?;
@@ -99,7 +99,7 @@ impl Table {
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0).max(head)
     }
 
-    fn set(&self, cells: &Vec<String>, widths: &[usize]) -> String {
+    fn set(&self, cells: &[String], widths: &[usize]) -> String {
         let mut line = String::new();
         for ((cell, width), (_, align)) in cells.iter().zip(widths).zip(&self.columns) {
             if !line.is_empty() {

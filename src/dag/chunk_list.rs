@@ -91,17 +91,17 @@ impl ChunkList {
         Ok(list)
     }
 
+    /// The bytes below this page, and those of them that are not holes.
     fn sums(&self) -> Option<(u64, u64)> {
-        let sum = |sums: Option<(u64, u64)>, bytes: u64, data_bytes: u64| {
-            let (all, data) = sums?;
+        let add = |(all, data): (u64, u64), bytes: u64, data_bytes: u64| {
             Some((all.checked_add(bytes)?, data.checked_add(data_bytes)?))
         };
         match self {
-            Self::Leaf(segments) => segments
-                .iter()
-                .fold(Some((0, 0)), |sums, s| sum(sums, s.bytes(), s.data_bytes())),
+            Self::Leaf(segments) => {
+                segments.iter().try_fold((0, 0), |sums, s| add(sums, s.bytes(), s.data_bytes()))
+            }
             Self::Index { pages, .. } => {
-                pages.iter().fold(Some((0, 0)), |sums, page| sum(sums, page.bytes, page.data_bytes))
+                pages.iter().try_fold((0, 0), |sums, page| add(sums, page.bytes, page.data_bytes))
             }
         }
     }

@@ -143,9 +143,9 @@ impl Node {
     #[must_use]
     pub fn link_count(&self) -> u32 {
         match (&self.kind, &self.links) {
-            (Kind::Directory(tree), _) => u32::try_from(tree.totals.subdirectories)
-                .unwrap_or(u32::MAX)
-                .saturating_add(2),
+            (Kind::Directory(tree), _) => {
+                u32::try_from(tree.totals.subdirectories).unwrap_or(u32::MAX).saturating_add(2)
+            }
             (_, Some(links)) => links.count.max(1),
             (_, None) => 1,
         }

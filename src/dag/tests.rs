@@ -95,8 +95,7 @@ fn any_kind() -> impl Strategy<Value = Kind> {
     ];
     let segments = proptest::collection::vec(segment, 1..16);
     prop_oneof![
-        proptest::collection::vec(any::<u8>(), 0..200)
-            .prop_map(|bytes| file(&bytes).kind),
+        proptest::collection::vec(any::<u8>(), 0..200).prop_map(|bytes| file(&bytes).kind),
         (segments, any::<Option<[u8; 32]>>()).prop_map(|(segments, sha256)| {
             let size = segments.iter().map(Segment::bytes).sum();
             Kind::File(Content { size, sha256, body: Body::Segments(segments.into()) })
@@ -239,8 +238,8 @@ fn one_name_more_in_a_large_directory_moves_no_other_boundary() {
 fn names_out_of_order_or_twice_are_refused() {
     for names in [["b", "a"], ["a", "a"]] {
         let mut kept = Kept::default();
-        let entries =
-            names.map(|name| Entry { name: EntryName::new(name.as_bytes()).unwrap(), node: file(b"") });
+        let entries = names
+            .map(|name| Entry { name: EntryName::new(name.as_bytes()).unwrap(), node: file(b"") });
         let root = kept.build(entries);
         let (canonical, hints) = split_stored("tree", &kept.trees[&root.id]).unwrap();
         let error = Tree::decode(&root.id, canonical, hints).unwrap_err();

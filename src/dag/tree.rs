@@ -76,10 +76,8 @@ impl Totals {
         match &node.kind {
             Kind::Directory(tree) => {
                 self.subdirectories = self.subdirectories.saturating_add(1);
-                self.directories = self
-                    .directories
-                    .saturating_add(tree.totals.directories)
-                    .saturating_add(1);
+                self.directories =
+                    self.directories.saturating_add(tree.totals.directories).saturating_add(1);
                 self.files = self.files.saturating_add(tree.totals.files);
                 self.bytes = self.bytes.saturating_add(tree.totals.bytes);
             }

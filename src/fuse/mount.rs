@@ -134,8 +134,8 @@ fn words(error: &io::Error) -> String {
 pub struct Mount {
     mountpoint: PathBuf,
     serving: JoinHandle<io::Result<()>>,
-    /// Dropping it ends the janitor.
-    janitor: Sender<()>,
+    /// Looks after the leases; dropping the sender ends it.
+    janitor: (Sender<()>, JoinHandle<()>),
 }
 
 impl Mount {
@@ -150,8 +150,7 @@ impl Mount {
         log: Log,
     ) -> Result<Self, MountError> {
         let place = check_mountpoint(mountpoint, view.reader().path())?;
-        let refused =
-            |source| MountError::Refused { mountpoint: mountpoint.to_owned(), source };
+        let refused = |source| MountError::Refused { mountpoint: mountpoint.to_owned(), source };
         let tree = Arc::new(Tree::new(view, log));
         let driver = Driver::new(tree.clone(), options.pin_threads);
         let session = Session::new(driver, &place, &config(options)).map_err(refused)?;
@@ -161,10 +160,11 @@ impl Mount {
             .spawn(move || session.run())
             .map_err(refused)?;
         raise_readahead(&place);
-        let (janitor, stop) = mpsc::channel();
+        let (ends, stop) = mpsc::channel();
         let mountpoint = place.clone();
-        thread::spawn(move || look_after_leases(&tree, &mountpoint, &notifier, &stop));
-        Ok(Self { mountpoint: place, serving, janitor })
+        let janitor =
+            thread::spawn(move || look_after_leases(&tree, &mountpoint, &notifier, &stop));
+        Ok(Self { mountpoint: place, serving, janitor: (ends, janitor) })
     }
 
     /// Returns what takes the mount away, from any thread.
@@ -178,10 +178,13 @@ impl Mount {
     /// # Errors
     /// Fails if serving ended in another way.
     pub fn wait(self) -> Result<(), MountError> {
-        let Self { mountpoint, serving, janitor } = self;
+        let Self { mountpoint, serving, janitor: (ends, janitor) } = self;
         let ended = |problem| MountError::Ended { mountpoint, problem };
         let outcome = serving.join();
-        drop(janitor);
+        drop(ends);
+        // It holds the view; only when it has ended are lease and scratch
+        // directory gone. A panic of it harms nobody.
+        let _ = janitor.join();
         match outcome {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(ended(words(&error))),
@@ -215,10 +218,8 @@ impl Unmounter {
     }
 
     fn run(&self, flags: UnmountFlags, helper: &[&str]) -> Result<(), MountError> {
-        let failed = |problem: String| MountError::Unmount {
-            mountpoint: self.mountpoint.clone(),
-            problem,
-        };
+        let failed =
+            |problem: String| MountError::Unmount { mountpoint: self.mountpoint.clone(), problem };
         match unmount(&self.mountpoint, flags) {
             Ok(()) => Ok(()),
             Err(Errno::BUSY) => Err(failed("it is in use".to_owned())),

@@ -37,8 +37,8 @@ pub(crate) fn names_in_use(mountpoint: &Path) -> Option<Vec<Vec<u8>>> {
 fn is_shared(mountpoint: &Path) -> bool {
     let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
     table.split(|byte| *byte == b'\n').any(|line| {
-        let is_here = line.split(|byte| *byte == b' ').nth(4)
-            == Some(mountpoint.as_os_str().as_bytes());
+        let is_here =
+            line.split(|byte| *byte == b' ').nth(4) == Some(mountpoint.as_os_str().as_bytes());
         is_here && line.windows(b"allow_other".len()).any(|window| window == b"allow_other")
     })
 }

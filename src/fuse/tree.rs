@@ -200,14 +200,7 @@ impl Tree {
     fn current_root_attributes(&self) -> Result<FileAttr, Errno> {
         let list = self.view.snapshots().map_err(|error| self.fail(ROOT, &error))?;
         let links = u32::try_from(list.len()).unwrap_or(u32::MAX).saturating_add(2);
-        Ok(attributes::of_mount(
-            ROOT,
-            FileType::Directory,
-            4096,
-            links,
-            list.changed(),
-            self.owner,
-        ))
+        Ok(attributes::of_mount(ROOT, FileType::Directory, 4096, links, list.changed(), self.owner))
     }
 
     /// Attributes of the root that do for an answer in which they are ignored.
@@ -269,12 +262,7 @@ impl Tree {
     }
 
     /// Lists a directory from a cookie on.
-    pub(crate) fn list(
-        &self,
-        id: u64,
-        offset: u64,
-        add: &mut AddEntry<'_>,
-    ) -> Result<(), Errno> {
+    pub(crate) fn list(&self, id: u64, offset: u64, add: &mut AddEntry<'_>) -> Result<(), Errno> {
         self.list_with_attributes(id, offset, &mut |next, name, found| {
             let full = add(next, name, found.attributes.ino.0, found.attributes.kind);
             // No lookup is counted by a plain listing.
@@ -299,8 +287,7 @@ impl Tree {
         }
         for (cookie, name) in [(0, &b"."[..]), (1, b"..")] {
             let number = if cookie == 0 { id } else { node.parent };
-            let attributes =
-                FileAttr { ino: fuser::INodeNo(number), ..self.root_attributes() };
+            let attributes = FileAttr { ino: fuser::INodeNo(number), ..self.root_attributes() };
             if cookie >= offset && add(cookie + 1, name, &Found { attributes, lasts: false }) {
                 return Ok(());
             }

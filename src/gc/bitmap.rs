@@ -48,7 +48,8 @@ impl SequenceSet {
     pub(crate) fn count(&self, first: u64, last: u64) -> u64 {
         let mut count = 0;
         for word in first / 64..=last / 64 {
-            let Some(bits) = usize::try_from(word).ok().and_then(|word| self.words.get(word)) else {
+            let Some(bits) = usize::try_from(word).ok().and_then(|word| self.words.get(word))
+            else {
                 break;
             };
             let mut bits = *bits;

@@ -93,8 +93,7 @@ fn read(reader: &Reader, id: &SnapshotId) -> Vec<u64> {
 fn read_tree(reader: &Reader, root: &TreeRef) -> Vec<u64> {
     let Tree::Leaf(entries) = reader.tree(root).unwrap() else { panic!("one page") };
     let number = |entry: Entry| {
-        let number: u64 =
-            std::str::from_utf8(entry.name.as_bytes()).unwrap().parse().unwrap();
+        let number: u64 = std::str::from_utf8(entry.name.as_bytes()).unwrap().parse().unwrap();
         let Kind::File(file) = entry.node.kind else { panic!("a file") };
         let Body::Segments(segments) = file.body else { panic!("one chunk") };
         let Segment::Chunk { id, bytes, hint } = segments[0] else { panic!("data") };

@@ -75,7 +75,8 @@ mod tests {
         let ours = "99 28 0:50 / /my\\040mount ro - fuse.icecore icecore ro";
         assert_eq!(parse_line(ours), Some(((0, 50), "fuse.icecore".to_owned())));
         assert_eq!(parse_line(&ours.replace("fuse.icecore", "fuse")), parse_line(ours));
-        for real in ["24 1 8:1 / / rw - ext4 /dev/sda1 rw", "25 1 0:30 / /tmp rw - tmpfs t rw", ""] {
+        for real in ["24 1 8:1 / / rw - ext4 /dev/sda1 rw", "25 1 0:30 / /tmp rw - tmpfs t rw", ""]
+        {
             assert_eq!(parse_line(real), None);
         }
     }

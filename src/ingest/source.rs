@@ -82,10 +82,10 @@ impl Place {
         let parents = real_parents(source, real, names.len());
         let mut place = self;
         for (name, parent) in names.into_iter().zip(parents) {
-            place = place.children.entry(name).or_insert_with(|| Self {
-                path: parent,
-                ..Self::default()
-            });
+            place = place
+                .children
+                .entry(name)
+                .or_insert_with(|| Self { path: parent, ..Self::default() });
         }
         place.is_source = true;
         place.path = real.to_owned();

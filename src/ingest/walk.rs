@@ -149,12 +149,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    fn stat(
-        &self,
-        reach: &Reach,
-        name: Option<&EntryName>,
-        flags: AtFlags,
-    ) -> Result<Stat, Errno> {
+    fn stat(&self, reach: &Reach, name: Option<&EntryName>, flags: AtFlags) -> Result<Stat, Errno> {
         match (reach, name, self.parent()) {
             (Reach::Name, Some(name), Some(parent)) => statat(parent, name.as_os_str(), flags),
             _ => statat(CWD, OsStr::from_bytes(&self.real), flags),

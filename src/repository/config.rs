@@ -145,10 +145,8 @@ fn read_bounded(layout: &Layout) -> Result<String, RepositoryError> {
     file.take(CONFIG_BYTES_MAX + 1)
         .read_to_end(&mut bytes)
         .map_err(RepositoryError::io("read", &path))?;
-    let invalid = |detail: &str| RepositoryError::Config {
-        path: path.clone(),
-        detail: detail.to_owned(),
-    };
+    let invalid =
+        |detail: &str| RepositoryError::Config { path: path.clone(), detail: detail.to_owned() };
     if bytes.len() as u64 > CONFIG_BYTES_MAX {
         return Err(invalid("it is far too large"));
     }
@@ -156,8 +154,7 @@ fn read_bounded(layout: &Layout) -> Result<String, RepositoryError> {
 }
 
 fn check_versions(versions: &Versions, layout: &Layout) -> Result<(), RepositoryError> {
-    let newer =
-        |detail: String| RepositoryError::Newer { path: layout.root().to_owned(), detail };
+    let newer = |detail: String| RepositoryError::Newer { path: layout.root().to_owned(), detail };
     if versions.format_version > FORMAT_VERSION {
         return Err(newer(format!(
             "it has format version {}, this program knows up to {FORMAT_VERSION}",

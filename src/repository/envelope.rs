@@ -80,8 +80,9 @@ pub fn open(envelope: &[u8], max: usize) -> Result<Vec<u8>, EnvelopeError> {
     match (*codec, *seal) {
         (RAW, UNSEALED) if payload.len() == plain_len => Ok(payload.to_vec()),
         (RAW, UNSEALED) => Err(EnvelopeError::Payload),
-        (LZ4, UNSEALED) => compression::decompress_lz4(payload, plain_len)
-            .map_err(|_| EnvelopeError::Payload),
+        (LZ4, UNSEALED) => {
+            compression::decompress_lz4(payload, plain_len).map_err(|_| EnvelopeError::Payload)
+        }
         (codec, seal) => Err(EnvelopeError::Unknown { codec, seal }),
     }
 }

@@ -123,9 +123,7 @@ impl RepositoryError {
     pub const fn is_damage(&self) -> bool {
         matches!(
             self,
-            Self::Missing { .. }
-                | Self::Damaged { .. }
-                | Self::Store(StoreError::Damaged { .. })
+            Self::Missing { .. } | Self::Damaged { .. } | Self::Store(StoreError::Damaged { .. })
         )
     }
 }

@@ -168,8 +168,7 @@ impl LiveLeases {
         let _gate = gate(layout, FlockOperation::LockExclusive)?;
         let directory = layout.leases();
         let mut live = Self::default();
-        let entries =
-            fs::read_dir(&directory).map_err(RepositoryError::io("list", &directory))?;
+        let entries = fs::read_dir(&directory).map_err(RepositoryError::io("list", &directory))?;
         for entry in entries {
             let path = entry.map_err(RepositoryError::io("list", &directory))?.path();
             if path.extension().is_some_and(|extension| extension == SUFFIX) {

@@ -14,6 +14,9 @@ use crate::repository::layout::Layout;
 use crate::repository::locator::{Locator, ObjectKind, sequence_key};
 use crate::store::{Family, Store, StoreError};
 
+/// Decodes the canonical bytes and the hints of a record.
+type Decode<'a, T> = dyn Fn(&[u8], &[u8]) -> Result<T, DagError> + 'a;
+
 /// The reading side of a repository.
 pub struct Repository {
     pub(crate) layout: Layout,
@@ -124,7 +127,7 @@ impl Repository {
         kind: ObjectKind,
         id: &[u8; 32],
         hint: Hint,
-        decode: &dyn Fn(&[u8], &[u8]) -> Result<T, DagError>,
+        decode: &Decode<'_, T>,
     ) -> Result<T, RepositoryError> {
         self.object(kind, id, hint, 2 * TREE_BYTES_MAX, &|stored| {
             let parts = split_stored(kind.name(), &stored);
@@ -166,10 +169,8 @@ impl Repository {
         max: usize,
         accept: &dyn Fn(Vec<u8>) -> Result<T, String>,
     ) -> Result<T, RepositoryError> {
-        let missing = || RepositoryError::Missing {
-            kind: kind.name(),
-            id: crate::base::id::hex(id),
-        };
+        let missing =
+            || RepositoryError::Missing { kind: kind.name(), id: crate::base::id::hex(id) };
         let locator = self.locate(kind, id)?.ok_or_else(missing)?;
         match self.at(kind, locator.sequence, max, accept)? {
             Some(outcome) => outcome.map_err(|detail| damaged(kind, id, detail)),

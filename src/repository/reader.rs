@@ -1,8 +1,8 @@
 //! Readers: a repository without its lock, caught up on demand.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::ops::Deref;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};

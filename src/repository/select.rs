@@ -122,7 +122,8 @@ fn by_prefix(
     if prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Ok(None);
     }
-    let fits = |(_, (id, _)): &(usize, &(SnapshotId, Manifest))| id.to_string().starts_with(&prefix);
+    let fits =
+        |(_, (id, _)): &(usize, &(SnapshotId, Manifest))| id.to_string().starts_with(&prefix);
     let mut found = snapshots.iter().enumerate().filter(fits);
     let Some((index, (first, _))) = found.next() else { return Ok(None) };
     let others: Vec<_> = found.map(|(_, (id, _))| id.short()).collect();

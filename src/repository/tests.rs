@@ -51,9 +51,8 @@ impl Scene {
 
 fn snapshot(writer: &Writer, second: i64, tags: &[&str]) -> SnapshotId {
     let mut session = writer.begin().unwrap();
-    let root = DirectoryBuilder::new()
-        .finish(&mut |id, record| session.put_tree(id, record))
-        .unwrap();
+    let root =
+        DirectoryBuilder::new().finish(&mut |id, record| session.put_tree(id, record)).unwrap();
     let root = Node {
         kind: Kind::Directory(root),
         mode: 0o755,
@@ -256,9 +255,8 @@ fn damage_is_an_error_that_names_the_object_and_never_wrong_bytes() {
     let mut session = writer.begin().unwrap();
     let plain: Vec<u8> = (0..40_000_u32).flat_map(|n| n.to_le_bytes()).collect();
     let Segment::Chunk { id, bytes, hint } = put(&mut session, &plain) else { panic!("data") };
-    let root = DirectoryBuilder::new()
-        .finish(&mut |id, record| session.put_tree(id, record))
-        .unwrap();
+    let root =
+        DirectoryBuilder::new().finish(&mut |id, record| session.put_tree(id, record)).unwrap();
     drop(session);
     // Nothing was finished, so nothing is there: missing, not wrong.
     let error = writer.chunk(&id, bytes, hint).unwrap_err();
@@ -311,9 +309,8 @@ fn sequence_numbers_are_never_given_twice_even_after_a_crash() {
         writer.store().write(&batch, Durability::Synced).unwrap();
         let mut session = writer.begin().unwrap();
         let Segment::Chunk { hint, .. } = put(&mut session, b"a") else { panic!("data") };
-        let root = DirectoryBuilder::new()
-            .finish(&mut |id, record| session.put_tree(id, record))
-            .unwrap();
+        let root =
+            DirectoryBuilder::new().finish(&mut |id, record| session.put_tree(id, record)).unwrap();
         let id = session.commit(&manifest_of_nothing(&root)).unwrap();
         writer.delete_snapshots(&[id]).unwrap();
         hint.unwrap()

@@ -100,8 +100,7 @@ impl Writer {
     /// Fails if something is there already or the directory cannot be written.
     pub fn init(root: &Path, chunker: ChunkerConfig) -> Result<Config, RepositoryError> {
         let layout = Layout::new(root);
-        let occupied =
-            |what| RepositoryError::Occupied { path: root.to_owned(), what };
+        let occupied = |what| RepositoryError::Occupied { path: root.to_owned(), what };
         if layout.config().exists() {
             return Err(occupied("is a repository"));
         }

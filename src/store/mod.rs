@@ -17,12 +17,12 @@
 
 use std::ops::ControlFlow;
 
-//FAULT pub mod fault;
-//MEM pub mod memory;
+pub mod fault;
+pub mod memory;
 pub mod rocks;
 
-//CFG
-//CONF mod conformance;
+#[cfg(test)]
+mod conformance;
 
 /// A named key space of its own (a RocksDB column family).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -196,6 +196,9 @@ pub struct Extent {
     pub bytes: u64,
 }
 
+/// Takes a key and its value, and says whether to go on.
+pub type VisitEntry<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
 /// Ordered byte keys in families. Object safe; all methods take `&self` and may
 /// be called from several threads.
 pub trait Store: Send + Sync {
@@ -239,7 +242,7 @@ pub trait Store: Send + Sync {
         &self,
         family: Family,
         first: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: &mut VisitEntry<'_>,
     ) -> Result<(), StoreError>;
 
     /// Returns the largest key of a family.

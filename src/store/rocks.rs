@@ -18,7 +18,6 @@
 //! Imports: nothing of ours but the store's own types.
 
 use std::fs;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::sleep;
@@ -31,7 +30,9 @@ use rocksdb::{
     SstFileWriter, WriteBatch, WriteOptions,
 };
 
-use crate::store::{Batch, BulkLoad, Change, Durability, Extent, Family, Store, StoreError};
+use crate::store::{
+    Batch, BulkLoad, Change, Durability, Extent, Family, Store, StoreError, VisitEntry,
+};
 
 /// Bytes of a file that a rewrite produces.
 const FILE_BYTES: u64 = 128 << 20;
@@ -103,8 +104,7 @@ impl RocksStore {
         let mut tries = 1;
         loop {
             let (descriptors, bulk_options) = descriptors();
-            let opened =
-                DB::open_cf_descriptors_as_secondary(&options, path, scratch, descriptors);
+            let opened = DB::open_cf_descriptors_as_secondary(&options, path, scratch, descriptors);
             match opened {
                 Ok(db) => return Ok(Self::new(db, None, bulk_options)),
                 // A writer that starts or ends replaces its manifest; reading it
@@ -171,7 +171,7 @@ impl Store for RocksStore {
         &self,
         family: Family,
         first: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: &mut VisitEntry<'_>,
     ) -> Result<(), StoreError> {
         let mode = IteratorMode::From(first, Direction::Forward);
         let options = read_options(family);

@@ -13,7 +13,7 @@ const PAGES_MAX: usize = 1 << 20;
 
 /// The entries of one page, decoded once.
 #[derive(Debug)]
-pub struct LeafPage {
+pub(crate) struct LeafPage {
     pub(crate) entries: Vec<Entry>,
 }
 
@@ -71,7 +71,8 @@ impl Directory {
     }
 
     fn page_of_name(&self, name: &[u8]) -> Option<&PageSlot> {
-        let before = |page: &PageSlot| page.last.as_ref().is_some_and(|last| last.as_bytes() < name);
+        let before =
+            |page: &PageSlot| page.last.as_ref().is_some_and(|last| last.as_bytes() < name);
         self.pages.get(self.pages.partition_point(before))
     }
 }

@@ -15,11 +15,7 @@ struct Facts {
     deleted: Vec<String>,
 }
 
-pub(crate) fn run(
-    context: &Context,
-    names: &[String],
-    yes: bool,
-) -> Result<Outcome, CommandError> {
+pub(crate) fn run(context: &Context, names: &[String], yes: bool) -> Result<Outcome, CommandError> {
     // Found before anything is asked or locked: a typo costs nothing.
     let reader = context.reader()?;
     let mut chosen = BTreeMap::new();

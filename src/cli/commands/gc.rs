@@ -29,10 +29,8 @@ struct Facts {
 pub(crate) fn run(context: &Context, arguments: &GcArguments) -> Result<Outcome, CommandError> {
     let terminal = context.terminal();
     let writer = context.writer("gc", &terminal)?;
-    let options = GcOptions {
-        max_unused_percent: arguments.max_unused,
-        dry_run: arguments.dry_run,
-    };
+    let options =
+        GcOptions { max_unused_percent: arguments.max_unused, dry_run: arguments.dry_run };
     let collected = collect(&writer, options, &terminal);
     terminal.finish();
     let report = collected.map_err(|error| context.signals.explain(error.into()))?;

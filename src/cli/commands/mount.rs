@@ -26,10 +26,7 @@ use crate::view::{View, ViewOptions};
 /// What the child prints once it serves.
 const READY: &str = "ready";
 
-pub(crate) fn run(
-    context: &Context,
-    arguments: &MountArguments,
-) -> Result<Outcome, CommandError> {
+pub(crate) fn run(context: &Context, arguments: &MountArguments) -> Result<Outcome, CommandError> {
     if arguments.foreground { serve(context, arguments) } else { start(context, arguments) }
 }
 
@@ -40,11 +37,8 @@ fn serve(context: &Context, arguments: &MountArguments) -> Result<Outcome, Comma
     let reader = context.reader()?;
     let view = View::new(reader, ViewOptions { cache_bytes: arguments.cache_size })?;
     let log = open_log(context, arguments)?;
-    let options = MountOptions {
-        allow_other: arguments.allow_other,
-        pin_threads: !arguments.no_pin,
-        ..MountOptions::default()
-    };
+    let options =
+        MountOptions { allow_other: arguments.allow_other, pin_threads: !arguments.no_pin };
     let mount = Mount::start(view, &arguments.mountpoint, &options, log.clone())?;
     unmount_on_signal(&mount, log)?;
     if arguments.announce {
@@ -60,8 +54,8 @@ fn serve(context: &Context, arguments: &MountArguments) -> Result<Outcome, Comma
 /// Unmounts when the process is asked to end. A mount in use is detached: it
 /// vanishes at once and serves until its last user has gone.
 fn unmount_on_signal(mount: &Mount, log: Log) -> Result<(), CommandError> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
-        .map_err(CommandError::io("listen to signals"))?;
+    let mut signals =
+        Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(CommandError::io("listen to signals"))?;
     let unmounter = mount.unmounter();
     thread::spawn(move || {
         for _ in signals.forever() {
@@ -144,9 +138,11 @@ fn announce() -> Result<(), CommandError> {
 fn open_log(context: &Context, arguments: &MountArguments) -> Result<Log, CommandError> {
     let path = match &arguments.log_file {
         Some(path) => path.clone(),
-        None if !arguments.announce => return Ok(Arc::new(|line| {
-            let _ = writeln!(io::stderr(), "icecore: {line}");
-        })),
+        None if !arguments.announce => {
+            return Ok(Arc::new(|line| {
+                let _ = writeln!(io::stderr(), "icecore: {line}");
+            }));
+        }
         None => match default_log() {
             Some(path) => path,
             None => return Ok(Arc::new(|_| {})),

@@ -29,7 +29,8 @@ pub(crate) fn run(context: &Context, name: &str) -> Result<Outcome, CommandError
     let counters = manifest.counters;
     let root = manifest.tree().map(|tree| tree.id.to_string()).unwrap_or_default();
     let parent = manifest.parent.map_or_else(|| "-".to_owned(), |parent| parent.short());
-    let optional = |text: &str| if text.is_empty() { "-".to_owned() } else { printable(text.as_bytes()) };
+    let optional =
+        |text: &str| if text.is_empty() { "-".to_owned() } else { printable(text.as_bytes()) };
     for (label, text) in [
         ("Snapshot", id.to_string()),
         ("Time", manifest.time.to_rfc3339_local()),
@@ -45,11 +46,14 @@ pub(crate) fn run(context: &Context, name: &str) -> Result<Outcome, CommandError
         ("Files", format::count(counters.files)),
         ("Directories", format::count(counters.dirs)),
         ("Size", format::bytes(counters.bytes)),
-        ("Added", format!(
-            "{} ({} stored)",
-            format::bytes(counters.added_bytes),
-            format::bytes(counters.stored_bytes)
-        )),
+        (
+            "Added",
+            format!(
+                "{} ({} stored)",
+                format::bytes(counters.added_bytes),
+                format::bytes(counters.stored_bytes)
+            ),
+        ),
         ("Errors", format::count(counters.errors)),
     ] {
         output.line(&format!("{label:<12} {text}"))?;

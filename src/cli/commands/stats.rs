@@ -89,12 +89,7 @@ fn print(facts: &Facts, output: &mut Output) -> Result<(), CommandError> {
     };
     for (label, count, bytes, note) in [
         ("Snapshots", facts.snapshots, facts.snapshot_bytes, String::new()),
-        (
-            "Chunks",
-            facts.chunks,
-            facts.chunk_bytes,
-            ratio(facts.snapshot_bytes, facts.chunk_bytes),
-        ),
+        ("Chunks", facts.chunks, facts.chunk_bytes, ratio(facts.snapshot_bytes, facts.chunk_bytes)),
         (
             "  as stored",
             facts.chunks,

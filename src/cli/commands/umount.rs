@@ -28,8 +28,8 @@ pub(crate) fn run(
     lazy: bool,
 ) -> Result<Outcome, CommandError> {
     let place = path_text(mountpoint);
-    let absolute = std::path::absolute(mountpoint)
-        .map_err(CommandError::io(format!("find {place}")))?;
+    let absolute =
+        std::path::absolute(mountpoint).map_err(CommandError::io(format!("find {place}")))?;
     let mounted = find_mount(&absolute).or_else(|| {
         // The path may lead through a symlink; looking is harmless now.
         find_mount(&fs::canonicalize(&absolute).ok()?)

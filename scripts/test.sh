@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Installs what is missing and runs every check and test. Arguments go to
+# `cargo test`, e.g. `scripts/test.sh gc::` runs only tests of that name.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/lib.sh
+
+bash scripts/setup.sh
+
+if [ "${CI:-}" = true ]; then
+    # Nothing about FUSE may be skipped there.
+    export ICECORE_REQUIRE_FUSE=1
+fi
+
+if cargo fmt --version >/dev/null 2>&1; then
+    say "Formatting"
+    cargo fmt --check
+else
+    say "Formatting: skipped, rustfmt is not installed"
+fi
+if cargo clippy --version >/dev/null 2>&1; then
+    say "Lints"
+    cargo clippy --release --locked --all-targets -- -D warnings
+else
+    say "Lints: skipped, clippy is not installed"
+fi
+
+say "Tests"
+cargo test --release --locked "$@"
