@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 # fuse3: unprivileged mounts. The rest: the tests compare with real tools.
 packages=(clang libclang-dev fuse3 rsync attr acl libcap2-bin tar diffutils procps util-linux e2fsprogs)
 if [ "${1:-}" = --bench ]; then
-    packages+=(restic borgbackup time)
+    packages+=(restic borgbackup python3-pyfuse3 time)
 fi
 
 missing=()

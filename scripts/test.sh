@@ -10,6 +10,9 @@ bash scripts/setup.sh
 if [ "${CI:-}" = true ]; then
     # Nothing about FUSE may be skipped there.
     export ICECORE_REQUIRE_FUSE=1
+    if [ "$(id -u)" -eq 0 ]; then
+        export ICECORE_REQUIRE_ROOT=1
+    fi
 fi
 
 if cargo fmt --version >/dev/null 2>&1; then

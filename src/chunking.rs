@@ -182,7 +182,9 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(16))]
         #[test]
-        fn buffers_of_any_size_give_the_same_chunks(seed in 1_u64.., step in 300_000_usize..900_000) {
+        fn buffers_of_any_size_give_the_same_chunks(
+            seed in 1_u64.., step in 300_000_usize..900_000
+        ) {
             let bytes = noise(2 << 20, seed);
             let chunker = Chunker::new(&ChunkerConfig::default());
             let (mut start, mut end, mut found) = (0, 0, Vec::new());

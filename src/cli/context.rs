@@ -80,12 +80,17 @@ impl Context {
         }
     }
 
+    /// Whether a person is there to be asked.
+    pub(crate) fn is_interactive(&self) -> bool {
+        io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
     /// Asks a person whether to go on; scripts must have said so before.
     pub(crate) fn confirm(&self, question: &str, yes: bool) -> Result<(), CommandError> {
         if yes {
             return Ok(());
         }
-        if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        if !self.is_interactive() {
             return Err(CommandError::Refused(format!(
                 "{question} Nobody is there to ask; say --yes if that is meant"
             )));

@@ -74,7 +74,9 @@ mod tests {
     proptest! {
         #[test]
         fn it_agrees_with_a_set_of_numbers(
-            numbers in proptest::collection::vec(0_u64..500, 0..200), a in 0_u64..600, b in 0_u64..600
+            numbers in proptest::collection::vec(0_u64..500, 0..200),
+            a in 0_u64..600,
+            b in 0_u64..600
         ) {
             let mut set = SequenceSet::default();
             let mut model = BTreeSet::new();

@@ -25,8 +25,6 @@ mod tests;
 use crate::base::progress::Monitor;
 use crate::repository::{LiveLeases, RepositoryError, Writer};
 
-pub use plan::Plan;
-
 /// What a collection is asked to do.
 #[derive(Clone, Copy, Debug)]
 pub struct GcOptions {

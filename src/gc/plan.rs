@@ -35,7 +35,7 @@ pub(crate) struct Run {
 
 /// What a collection is going to do.
 #[derive(Debug, Default)]
-pub struct Plan {
+pub(crate) struct Plan {
     data: FamilyPlan,
     trees: FamilyPlan,
 }

@@ -20,6 +20,7 @@ mod catalog;
 pub mod config;
 pub mod envelope;
 mod error;
+mod init;
 mod layout;
 mod lease;
 mod locator;

@@ -103,6 +103,19 @@ fn a_directory_with_files_in_it_does_not_become_a_repository() {
 }
 
 #[test]
+fn an_init_cut_short_is_repeated_but_a_store_that_lost_its_config_is_kept() {
+    let scene = Scene::new();
+    fs::remove_file(scene.root().join("config")).unwrap();
+    Writer::init(&scene.root(), ChunkerConfig::default()).unwrap();
+    snapshot(&scene.writer(), 1, &[]);
+    fs::remove_file(scene.root().join("config")).unwrap();
+    fs::remove_file(scene.root().join("lock")).unwrap();
+    let error = Writer::init(&scene.root(), ChunkerConfig::default()).unwrap_err();
+    assert!(error.to_string().contains("without its `config`"), "{error}");
+    assert!(scene.root().join("db/CURRENT").exists());
+}
+
+#[test]
 fn only_its_owner_may_look_into_a_repository() {
     use std::os::unix::fs::MetadataExt as _;
     let scene = Scene::new();

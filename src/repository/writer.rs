@@ -2,15 +2,14 @@
 
 use std::fs;
 use std::ops::{ControlFlow, Deref};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::id::SnapshotId;
 use crate::base::progress::Monitor;
-use crate::chunking::ChunkerConfig;
-use crate::repository::config::{Config, sync_directory};
+use crate::repository::config::Config;
 use crate::repository::error::RepositoryError;
 use crate::repository::layout::Layout;
 use crate::repository::locator::{sequence_key, sequence_of};
@@ -94,46 +93,6 @@ impl Repository {
 }
 
 impl Writer {
-    /// Makes a repository in a directory that is absent or empty.
-    ///
-    /// # Errors
-    /// Fails if something is there already or the directory cannot be written.
-    pub fn init(root: &Path, chunker: ChunkerConfig) -> Result<Config, RepositoryError> {
-        let layout = Layout::new(root);
-        let occupied = |what| RepositoryError::Occupied { path: root.to_owned(), what };
-        if layout.config().exists() {
-            return Err(occupied("is a repository"));
-        }
-        let mut builder = fs::DirBuilder::new();
-        builder.mode(0o700);
-        match fs::read_dir(root) {
-            Ok(mut entries) => {
-                if entries.next().is_some() {
-                    return Err(occupied("holds other files"));
-                }
-                let private = fs::Permissions::from_mode(0o700);
-                fs::set_permissions(root, private).map_err(RepositoryError::io("protect", root))?;
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let made = builder.recursive(true).create(root);
-                made.map_err(RepositoryError::io("create", root))?;
-            }
-            Err(error) => return Err(RepositoryError::io("list", root)(error)),
-        }
-        builder.recursive(false);
-        for directory in [layout.tmp(), layout.leases()] {
-            builder.create(&directory).map_err(RepositoryError::io("create", &directory))?;
-        }
-        drop(RocksStore::create(&layout.db(), &layout.tmp())?);
-        let config = Config::generate(chunker)?;
-        // Last of all: only the configuration makes it a repository.
-        config.write(&layout)?;
-        if let Some(parent) = root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            sync_directory(parent)?;
-        }
-        Ok(config)
-    }
-
     /// Opens the repository at `root` for the command `purpose`, waiting up to
     /// `wait` for another writer.
     ///

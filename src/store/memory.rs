@@ -12,12 +12,14 @@ use crate::store::{
 
 type Entries = BTreeMap<Vec<u8>, Vec<u8>>;
 
+/// First and last key of a bulk load.
+type KeyRange = (Vec<u8>, Vec<u8>);
+
 /// What a store holds.
 #[derive(Clone, Debug, Default)]
 struct State {
     families: BTreeMap<Family, Entries>,
-    /// First and last key of each bulk load.
-    loads: BTreeMap<Family, Vec<(Vec<u8>, Vec<u8>)>>,
+    loads: BTreeMap<Family, Vec<KeyRange>>,
 }
 
 /// A store in memory, or a reader of one.
@@ -140,7 +142,7 @@ impl Store for MemoryStore {
         let state = self.state();
         let entries = state.families.get(&family);
         let loads = state.loads.get(&family).map(Vec::as_slice).unwrap_or_default();
-        let extent = |(first, last): &(Vec<u8>, Vec<u8>)| {
+        let extent = |(first, last): &KeyRange| {
             let mut extent: Option<Extent> = None;
             for (key, value) in entries?.range(first.clone()..=last.clone()) {
                 let bytes = (key.len() + value.len()) as u64;

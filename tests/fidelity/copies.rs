@@ -6,9 +6,7 @@ use crate::support::compare::{Rules, assert_same};
 use crate::support::fixture::Fixture;
 use crate::support::generate::{directory, sparse};
 use crate::support::need::require_fuse;
-use crate::support::tools::{
-    cp_copy, diff_prints_nothing, rsync_sees_no_difference, tar_copy, tar_digest,
-};
+use crate::support::tools::{cp_copy, diff_prints_nothing, rsync_sees_no_difference, tar_copy};
 use crate::support::tree::Shape;
 use crate::support::{args, command::run_tool};
 
@@ -55,7 +53,7 @@ fn rsync_copies_the_mount_back_without_a_difference() {
 }
 
 #[test]
-fn tar_of_source_and_mount_are_equal_as_archives_and_as_extracted() {
+fn tar_of_source_and_mount_extract_equal() {
     if !require_fuse() {
         return;
     }
@@ -66,7 +64,6 @@ fn tar_of_source_and_mount_are_equal_as_archives_and_as_extracted() {
     tar_copy(&fixture.source, &extracts[0]);
     tar_copy(&shown, &extracts[1]);
     assert_same(&extracts[0], &extracts[1], Rules { sockets: false, ..COPY });
-    assert_eq!(tar_digest(&fixture.source), tar_digest(&shown));
     mount.unmount();
 }
 
@@ -103,9 +100,10 @@ fn tools_print_the_same_attributes_for_source_and_mount() {
     let mount = fixture.mount();
     let shown = fixture.in_mount(&mount);
     let programs = [
-        "getfattr --dump --match=- --encoding=hex --recursive --physical attributes acls",
-        "getfacl --numeric --recursive --physical acls",
-        "PATH=$PATH:/usr/sbin:/sbin getcap -r attributes",
+        "find attributes acls -print0 | sort -z | \
+             xargs -0 getfattr --dump --match=- --encoding=hex --no-dereference",
+        "find acls -print0 | sort -z | xargs -0 getfacl --numeric --physical",
+        "PATH=$PATH:/usr/sbin:/sbin getcap -r attributes | sort",
         "stat --printf '%N %f %u %g %s %t %T %.Y\\n' specials/* modes/* times/* symlinks/*",
         "find contents sparse -type f -size -20M -exec sha256sum {} + | sort",
     ];

@@ -36,7 +36,8 @@ fn copy_back(source: &Path, shown: &Path, packed: &str) {
     let scratch = Scratch::new();
     let copy = scratch.join("copy");
     cp_copy(shown, &copy);
-    assert_same(source, &copy, Rules { blocks: false, ..Rules::ALL });
+    // The three tools read every byte; the comparator needs not.
+    assert_same(source, &copy, Rules { blocks: false, ..Rules::QUICK });
     rsync_sees_no_difference(source, &copy);
     diff_prints_nothing(source, &copy);
     assert_eq!(tar_digest(&copy), packed, "tar of the copy of {}", source.display());

@@ -2,6 +2,7 @@
 //! nothing is kept for a reader that is gone.
 
 use std::io::Read;
+use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,13 +18,21 @@ use crate::support::repo::count_of;
 
 const UNIQUE: u64 = 30 << 20;
 
-fn sleeper_in(directory: &std::path::Path) -> Child {
-    Command::new("sleep").arg("600").current_dir(directory).spawn().expect("sleep starts")
+/// A process that does nothing in a directory until this is dropped.
+struct Sleeper(Child);
+
+impl Sleeper {
+    fn within(directory: &Path) -> Self {
+        let mut command = Command::new("sleep");
+        Self(command.arg("600").current_dir(directory).spawn().expect("sleep starts"))
+    }
 }
 
-fn end(mut sleeper: Child) {
-    sleeper.kill().expect("it can be killed");
-    sleeper.wait().expect("it can be waited for");
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _reaped = self.0.wait();
+    }
 }
 
 #[test]
@@ -60,13 +69,13 @@ fn a_working_directory_in_a_deleted_snapshot_stays_readable_through_gc() {
     let three = Three::new();
     let mount = Mount::new(&three.repo);
     let shown = mount.source(&three.ids[1], &three.source).join("of-the-middle");
-    let sleeper = sleeper_in(&shown);
+    let sleeper = Sleeper::within(&shown);
     three.repo.ok(["delete", &three.ids[1], "--yes"]);
     three.repo.gc();
-    let inside = format!("/proc/{}/cwd/.", sleeper.id());
+    let inside = format!("/proc/{}/cwd/.", sleeper.0.id());
     let expected = three.copies[1].join("of-the-middle");
-    assert_same(&expected, std::path::Path::new(&inside), Rules { root: false, ..Rules::ALL });
-    end(sleeper);
+    assert_same(&expected, Path::new(&inside), Rules { root: false, ..Rules::ALL });
+    drop(sleeper);
     mount.unmount();
     let report = three.repo.gc();
     assert!(count_of(&report, "freed_bytes") >= UNIQUE, "{report}");
@@ -97,9 +106,9 @@ fn the_lease_of_a_killed_mount_holds_nothing_back() {
     }
     let three = Three::new();
     let mut mount = Mount::foreground(&three.repo);
-    let sleeper = sleeper_in(&mount.source(&three.ids[1], &three.source));
+    let sleeper = Sleeper::within(&mount.source(&three.ids[1], &three.source));
     assert_eq!(mount.end_by(Signal::KILL), 137);
-    end(sleeper);
+    drop(sleeper);
     detach(mount.point());
     three.repo.ok(["delete", &three.ids[1], "--yes"]);
     let report = three.repo.gc();

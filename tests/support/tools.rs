@@ -42,7 +42,8 @@ fn same_kind(line: &str) -> bool {
     })
 }
 
-/// The digest of what `tar` packs of a directory.
+/// The digest of what `tar` packs of a directory. Two file systems that list the
+/// attributes of a file in two orders give two digests.
 #[track_caller]
 pub(crate) fn tar_digest(directory: &Path) -> String {
     let script = format!("set -o pipefail; {TAR} | sha256sum");

@@ -59,6 +59,7 @@ pub(crate) fn run(context: &Context, arguments: CreateArguments) -> Result<Outco
     if context.json {
         output.json(&summary(&report))?;
     } else if !context.quiet {
+        report.notes.iter().for_each(|note| context.note(note));
         print(&report, &mut output)?;
     }
     output.finish()?;

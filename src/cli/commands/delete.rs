@@ -24,7 +24,7 @@ pub(crate) fn run(context: &Context, names: &[String], yes: bool) -> Result<Outc
         chosen.insert(id, manifest);
     }
     drop(reader);
-    if !yes {
+    if !yes && context.is_interactive() {
         for (id, manifest) in &chosen {
             let what = sources(manifest).join(" ");
             context.note(&format!("{}  {}  {what}", id.short(), manifest.time.to_local_text()));

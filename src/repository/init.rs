@@ -1,0 +1,87 @@
+//! Making a repository.
+//!
+//! The configuration is written last: only it makes a directory a repository, so
+//! an `init` that was killed leaves none, and can be repeated.
+
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use crate::chunking::ChunkerConfig;
+use crate::repository::config::{Config, sync_directory};
+use crate::repository::error::RepositoryError;
+use crate::repository::layout::Layout;
+use crate::repository::writer::Writer;
+use crate::store::rocks::RocksStore;
+
+/// Bytes that a store without any content takes at most.
+const EMPTY_STORE_BYTES_MAX: u64 = 1 << 20;
+
+impl Writer {
+    /// Makes a repository in a directory that is absent or empty, or in which
+    /// this was begun before and not ended.
+    ///
+    /// # Errors
+    /// Fails if something else is there or the directory cannot be written.
+    pub fn init(root: &Path, chunker: ChunkerConfig) -> Result<Config, RepositoryError> {
+        let layout = Layout::new(root);
+        prepare(&layout)?;
+        let mut builder = fs::DirBuilder::new();
+        builder.mode(0o700);
+        for directory in [layout.tmp(), layout.leases()] {
+            builder.create(&directory).map_err(RepositoryError::io("create", &directory))?;
+        }
+        drop(RocksStore::create(&layout.db(), &layout.tmp())?);
+        let config = Config::generate(chunker)?;
+        config.write(&layout)?;
+        if let Some(parent) = root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            sync_directory(parent)?;
+        }
+        Ok(config)
+    }
+}
+
+/// Leaves an empty directory that only its owner may enter.
+fn prepare(layout: &Layout) -> Result<(), RepositoryError> {
+    let root = layout.root();
+    let occupied = |what| RepositoryError::Occupied { path: root.to_owned(), what };
+    if layout.config().exists() {
+        return Err(occupied("is a repository"));
+    }
+    let entries = match fs::read_dir(root) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let made = fs::DirBuilder::new().mode(0o700).recursive(true).create(root);
+            return made.map_err(RepositoryError::io("create", root));
+        }
+        Err(error) => return Err(RepositoryError::io("list", root)(error)),
+    };
+    let ours = [layout.db(), layout.tmp(), layout.leases()];
+    for entry in entries {
+        let path = entry.map_err(RepositoryError::io("list", root))?.path();
+        if !ours.contains(&path) {
+            return Err(occupied("holds other files"));
+        }
+        if holds_content(&path) {
+            return Err(occupied("holds a store without its `config`"));
+        }
+        fs::remove_dir_all(&path).map_err(RepositoryError::io("remove", &path))?;
+    }
+    let private = fs::Permissions::from_mode(0o700);
+    fs::set_permissions(root, private).map_err(RepositoryError::io("protect", root))
+}
+
+/// Whether there may be anything worth keeping in a part of a repository: a
+/// store writes its content into files of its own, and flushes them when a
+/// command ends.
+fn holds_content(directory: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(directory) else { return true };
+    let mut bytes = 0;
+    for entry in entries.flatten() {
+        if entry.path().extension().is_some_and(|extension| extension == "sst") {
+            return true;
+        }
+        bytes += entry.metadata().map_or(u64::MAX / 2, |metadata| metadata.len());
+    }
+    bytes > EMPTY_STORE_BYTES_MAX
+}
