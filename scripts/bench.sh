@@ -58,10 +58,13 @@ median() {
     printf '%s\n' "$@" | sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'
 }
 
-# Median seconds of a command: cold or warm, with `prepare` before each run.
+# Median seconds of a command: cold, or warm after one run that is not counted.
 timed() {
     local kind="$1" all=()
     shift
+    if [ "$kind" = warm ]; then
+        measure "$@"
+    fi
     for _ in $(seq "$runs"); do
         rm -rf "$work/out"
         mkdir "$work/out"

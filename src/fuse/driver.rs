@@ -14,10 +14,8 @@ use fuser::{
 };
 
 use crate::fuse::guard::{Pinning, guarded};
-use crate::fuse::tree::{Found, Tree};
+use crate::fuse::tree::{FOREVER, Found, Tree};
 
-/// How long the kernel may keep what never changes.
-const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
 const GENERATION: Generation = Generation(0);
 /// Bytes of a request at most, and of readahead.
 const REQUEST_BYTES: u32 = 1 << 20;
@@ -52,9 +50,8 @@ impl Driver {
 /// Answers an entry: a directory's attributes expire at once, so that `stat`
 /// asks for its inode number; everything inside a snapshot lasts.
 fn send_entry(reply: ReplyEntry, found: &Found) {
-    let entry = if found.lasts { FOREVER } else { Duration::ZERO };
-    let attributes = if found.is_directory() { Duration::ZERO } else { entry };
-    reply.entry_with_ttls(&attributes, &entry, &found.attributes, GENERATION);
+    let attributes = if found.is_directory() { Duration::ZERO } else { found.lasting };
+    reply.entry_with_ttls(&attributes, &found.lasting, &found.attributes, GENERATION);
 }
 
 /// Answers that there is no such name, for ever.
@@ -114,8 +111,7 @@ impl Filesystem for Driver {
     fn getattr(&self, _: &Request, node: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
         self.run("getattr", |tree| match tree.attributes(node.0) {
             Ok(found) => {
-                let lasting = if found.lasts { FOREVER } else { Duration::ZERO };
-                reply.attr(&lasting, &found.attributes);
+                reply.attr(&found.lasting, &found.attributes);
             }
             Err(errno) => reply.error(errno),
         });
@@ -196,8 +192,8 @@ impl Filesystem for Driver {
     ) {
         self.run("readdirplus", |tree| {
             let listed = tree.list_with_attributes(node.0, offset, &mut |next, name, found| {
-                let lasts = found.lasts && !found.is_directory();
-                let lasting = if lasts { FOREVER } else { Duration::ZERO };
+                // One time for both: a directory is looked up before it is used.
+                let lasting = if found.is_directory() { Duration::ZERO } else { found.lasting };
                 let (attributes, name) = (&found.attributes, OsStr::from_bytes(name));
                 reply.add(attributes.ino, next, name, &lasting, attributes, GENERATION)
             });

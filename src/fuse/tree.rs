@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fuser::{Errno, FileAttr, FileType};
 
@@ -25,6 +26,11 @@ const XATTR_TREE: &[u8] = b"user.icecore.tree";
 /// `whence` of lseek.
 const SEEK_DATA: i32 = 3;
 const SEEK_HOLE: i32 = 4;
+/// How long the kernel may keep what never changes.
+pub(crate) const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
+/// How long the kernel may find a snapshot by name after it was deleted. A path
+/// that begins with a snapshot's name costs a request each time otherwise.
+const BRIEFLY: Duration = Duration::from_secs(1);
 /// Entries `.` and `..` come before all others.
 const DOTS: u64 = 2;
 
@@ -33,8 +39,8 @@ const DOTS: u64 = 2;
 pub(crate) struct Found {
     /// The attributes; `ino` is what the kernel shall know it by.
     pub(crate) attributes: FileAttr,
-    /// Whether the kernel may keep it for ever.
-    pub(crate) lasts: bool,
+    /// How long the kernel may keep it.
+    pub(crate) lasting: Duration,
 }
 
 impl Found {
@@ -128,7 +134,7 @@ impl Tree {
     fn latest_node(&self, target: SnapshotId) -> Found {
         let key = Key::Name(format!("latest -> {target}").into_bytes());
         let (id, _) = self.nodes.look_up_place(ROOT, key, || What::Latest(target));
-        Found { attributes: self.latest_attributes(id), lasts: false }
+        Found { attributes: self.latest_attributes(id), lasting: Duration::ZERO }
     }
 
     fn snapshot_node(&self, name: &[u8], snapshot: &Snapshot, usage: Arc<Usage>) -> Found {
@@ -148,7 +154,7 @@ impl Tree {
             }))
         };
         let (id, _) = self.nodes.look_up_place(ROOT, key, make);
-        Found { attributes: attributes::of_node(id, &snapshot.root), lasts: false }
+        Found { attributes: attributes::of_node(id, &snapshot.root), lasting: BRIEFLY }
     }
 
     /// Counts a lookup of an entry of a directory.
@@ -177,22 +183,25 @@ impl Tree {
             }
             _ => self.nodes.look_up_item(parent, number, handle.clone()),
         };
-        Ok(Found { attributes: attributes::of_node(id, &entry.node), lasts: true })
+        Ok(Found { attributes: attributes::of_node(id, &entry.node), lasting: FOREVER })
     }
 
     /// The attributes of a node, with the inode number that `stat` reports.
     pub(crate) fn attributes(&self, id: u64) -> Result<Found, Errno> {
         let node = self.node(id)?;
         Ok(match &node.what {
-            What::Root => Found { attributes: self.current_root_attributes()?, lasts: false },
-            What::Latest(_) => Found { attributes: self.latest_attributes(id), lasts: true },
+            What::Root => {
+                Found { attributes: self.current_root_attributes()?, lasting: Duration::ZERO }
+            }
+            What::Latest(_) => Found { attributes: self.latest_attributes(id), lasting: FOREVER },
             What::Directory(directory) => {
                 let node = directory.node().ok_or(Errno::EIO)?;
-                Found { attributes: attributes::of_node(directory.number, node), lasts: true }
+                let attributes = attributes::of_node(directory.number, node);
+                Found { attributes, lasting: FOREVER }
             }
             What::Item(item) => {
                 let entry = item.get().ok_or(Errno::EIO)?;
-                Found { attributes: attributes::of_node(id, &entry.node), lasts: true }
+                Found { attributes: attributes::of_node(id, &entry.node), lasting: FOREVER }
             }
         })
     }
@@ -288,7 +297,9 @@ impl Tree {
         for (cookie, name) in [(0, &b"."[..]), (1, b"..")] {
             let number = if cookie == 0 { id } else { node.parent };
             let attributes = FileAttr { ino: fuser::INodeNo(number), ..self.root_attributes() };
-            if cookie >= offset && add(cookie + 1, name, &Found { attributes, lasts: false }) {
+            if cookie >= offset
+                && add(cookie + 1, name, &Found { attributes, lasting: Duration::ZERO })
+            {
                 return Ok(());
             }
         }
