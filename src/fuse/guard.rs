@@ -51,3 +51,21 @@ impl Pinning {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    #[test]
+    fn a_panic_ends_its_handler_with_a_line_in_the_log_and_nothing_else() {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let sink = lines.clone();
+        let log: Log = Arc::new(move |line| sink.lock().unwrap().push(line.to_owned()));
+        guarded(&log, "read", || panic!("out of cheese"));
+        guarded(&log, "read", || {});
+        let lines = lines.lock().unwrap();
+        assert_eq!(lines.len(), 1);
+        assert!(lines[0].contains("read") && lines[0].contains("out of cheese"), "{lines:?}");
+    }
+}

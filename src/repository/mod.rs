@@ -32,6 +32,8 @@ mod session;
 mod writer;
 
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
 mod tests;
 
 pub use config::Config;

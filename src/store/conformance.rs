@@ -67,7 +67,7 @@ fn on_all(check: impl Fn(&Subject)) {
     let reader = memory.clone();
     check(&Subject {
         name: "memory",
-        store: Box::new(Shared(memory)),
+        store: Box::new(memory),
         reader: Box::new(move || Box::new(reader.reader())),
     });
     let memory = Arc::new(MemoryStore::new());
@@ -75,50 +75,9 @@ fn on_all(check: impl Fn(&Subject)) {
     let plan = FaultPlan::count(Target::Writes);
     check(&Subject {
         name: "fault",
-        store: Box::new(FaultStore::new(Shared(memory), plan)),
+        store: Box::new(FaultStore::new(memory, plan)),
         reader: Box::new(move || Box::new(reader.reader())),
     });
-}
-
-/// A store owned by several.
-struct Shared(Arc<MemoryStore>);
-
-impl Store for Shared {
-    fn read(&self, f: Family, k: &[u8], v: &mut dyn FnMut(&[u8])) -> Result<bool, StoreError> {
-        self.0.read(f, k, v)
-    }
-    fn scan(
-        &self,
-        family: Family,
-        first: &[u8],
-        visit: &mut crate::store::VisitEntry<'_>,
-    ) -> Result<(), StoreError> {
-        self.0.scan(family, first, visit)
-    }
-    fn last_key(&self, family: Family) -> Result<Option<Vec<u8>>, StoreError> {
-        self.0.last_key(family)
-    }
-    fn write(&self, batch: &Batch, durability: Durability) -> Result<(), StoreError> {
-        self.0.write(batch, durability)
-    }
-    fn bulk_load(
-        &self,
-        family: Family,
-    ) -> Result<Box<dyn crate::store::BulkLoad + '_>, StoreError> {
-        self.0.bulk_load(family)
-    }
-    fn flush(&self) -> Result<(), StoreError> {
-        self.0.flush()
-    }
-    fn catch_up(&self) -> Result<(), StoreError> {
-        self.0.catch_up()
-    }
-    fn extents(&self, family: Family) -> Result<Vec<crate::store::Extent>, StoreError> {
-        self.0.extents(family)
-    }
-    fn reclaim(&self, family: Family, first: &[u8], last: &[u8]) -> Result<(), StoreError> {
-        self.0.reclaim(family, first, last)
-    }
 }
 
 fn put(store: &dyn Store, family: Family, key: &[u8], value: &[u8]) {

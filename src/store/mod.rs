@@ -16,6 +16,7 @@
 //! Imports: nothing of ours. Only [`rocks`] may name `rocksdb`.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 pub mod fault;
 pub mod memory;
@@ -289,6 +290,55 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// As [`Store::write`].
     fn reclaim(&self, family: Family, first: &[u8], last: &[u8]) -> Result<(), StoreError>;
+}
+
+/// A store owned by several, such as a writer and those who look at it.
+impl<S: Store + ?Sized> Store for Arc<S> {
+    fn read(
+        &self,
+        family: Family,
+        key: &[u8],
+        visit: &mut dyn FnMut(&[u8]),
+    ) -> Result<bool, StoreError> {
+        (**self).read(family, key, visit)
+    }
+
+    fn scan(
+        &self,
+        family: Family,
+        first: &[u8],
+        visit: &mut VisitEntry<'_>,
+    ) -> Result<(), StoreError> {
+        (**self).scan(family, first, visit)
+    }
+
+    fn last_key(&self, family: Family) -> Result<Option<Vec<u8>>, StoreError> {
+        (**self).last_key(family)
+    }
+
+    fn write(&self, batch: &Batch, durability: Durability) -> Result<(), StoreError> {
+        (**self).write(batch, durability)
+    }
+
+    fn bulk_load(&self, family: Family) -> Result<Box<dyn BulkLoad + '_>, StoreError> {
+        (**self).bulk_load(family)
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        (**self).flush()
+    }
+
+    fn catch_up(&self) -> Result<(), StoreError> {
+        (**self).catch_up()
+    }
+
+    fn extents(&self, family: Family) -> Result<Vec<Extent>, StoreError> {
+        (**self).extents(family)
+    }
+
+    fn reclaim(&self, family: Family, first: &[u8], last: &[u8]) -> Result<(), StoreError> {
+        (**self).reclaim(family, first, last)
+    }
 }
 
 /// A bulk load under way; see [`Store::bulk_load`]. Dropping it abandons it.
