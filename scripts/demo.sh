@@ -48,9 +48,10 @@ say "Taking the first snapshot"
 icecore create data
 
 say "Changing a file, adding one, removing one"
-changed=$(find data -type f -size +1k | sort | head -n 1)
-removed=$(find data -type f -size +1k | sort | tail -n 1)
-[ -n "$changed" ] && [ "$changed" != "$removed" ] || die "$tree has too few files"
+mapfile -t files < <(find data -type f -size +1k | sort)
+[ "${#files[@]}" -ge 2 ] || die "$tree has too few files"
+changed="${files[0]}"
+removed="${files[-1]}"
 printf 'changed\n' >>"$changed"
 printf 'new\n' >data/added-by-the-demonstration
 rm "$removed"

@@ -127,7 +127,8 @@ fn code(source: &Source) -> Vec<(usize, String)> {
 
 /// The lines of code that are not tests: up to the tests at a module's foot.
 fn product_code(source: &Source) -> Vec<(usize, String)> {
-    if source.path.ends_with("tests.rs") || source.path.ends_with("conformance.rs") {
+    let for_tests = ["tests.rs", "conformance.rs", "testing.rs"];
+    if for_tests.iter().any(|name| source.path.ends_with(name)) {
         return Vec::new();
     }
     let lines = code(source);

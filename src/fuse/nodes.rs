@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::base::id::SnapshotId;
+use crate::base::time::Timestamp;
 use crate::dag::{self, TreeRef};
 use crate::fuse::usage::Usage;
 use crate::view::{EntryHandle, PathKey};
@@ -16,8 +17,8 @@ pub(crate) const ROOT: u64 = 1;
 pub(crate) enum What {
     /// The mount's root: the list of snapshots.
     Root,
-    /// The symlink to the newest snapshot.
-    Latest(SnapshotId),
+    /// The symlink to the newest snapshot, and when that was taken.
+    Latest(SnapshotId, Timestamp),
     /// A directory inside a snapshot.
     Directory(Arc<DirectoryNode>),
     /// Anything else inside a snapshot.
@@ -176,7 +177,7 @@ impl Nodes {
                     DirectorySource::Root(_) => None,
                 },
                 What::Item(item) => Some(item),
-                What::Root | What::Latest(_) => None,
+                What::Root | What::Latest(..) => None,
             };
             match (entry.and_then(EntryHandle::get), &node.key) {
                 (Some(entry), _) => names.push(entry.name.as_bytes().to_vec()),

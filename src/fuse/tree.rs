@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use fuser::{Errno, FileAttr, FileType};
 
-use crate::base::id::{SnapshotId, hex};
+use crate::base::id::hex;
 use crate::base::limits::NAME_BYTES_MAX;
 use crate::base::name::printable;
+use crate::base::time::Timestamp;
 use crate::dag::{self, Content, Kind, TreeRef};
 use crate::fuse::attributes::{self, MountOwner};
 use crate::fuse::nodes::{DirectoryNode, DirectorySource, Key, Node, Nodes, ROOT, What};
@@ -110,14 +111,14 @@ impl Tree {
                     .map(|(ordinal, entry)| self.entry_node(parent, directory, ordinal, entry))
                     .transpose()
             }
-            What::Latest(_) | What::Item(_) => Err(Errno::ENOTDIR),
+            What::Latest(..) | What::Item(_) => Err(Errno::ENOTDIR),
         }
     }
 
     fn look_up_in_root(&self, name: &[u8]) -> Result<Option<Found>, Errno> {
         let list = self.view.snapshots().map_err(|error| self.fail(ROOT, &error))?;
         if name == LATEST {
-            return Ok(list.newest().map(|newest| self.latest_node(newest.id)));
+            return Ok(list.newest().map(|newest| self.latest_node(newest)));
         }
         let Ok(text) = std::str::from_utf8(name) else { return Ok(None) };
         let Some(snapshot) = list.by_prefix(text) else { return Ok(None) };
@@ -131,10 +132,11 @@ impl Tree {
 
     /// The symlink to the newest snapshot: a node for each target, so that no
     /// cached target is ever stale.
-    fn latest_node(&self, target: SnapshotId) -> Found {
+    fn latest_node(&self, newest: &Snapshot) -> Found {
+        let Snapshot { id: target, time, .. } = newest;
         let key = Key::Name(format!("latest -> {target}").into_bytes());
-        let (id, _) = self.nodes.look_up_place(ROOT, key, || What::Latest(target));
-        Found { attributes: self.latest_attributes(id), lasting: Duration::ZERO }
+        let (id, _) = self.nodes.look_up_place(ROOT, key, || What::Latest(*target, *time));
+        Found { attributes: self.latest_attributes(id, *time), lasting: Duration::ZERO }
     }
 
     fn snapshot_node(&self, name: &[u8], snapshot: &Snapshot, usage: Arc<Usage>) -> Found {
@@ -193,7 +195,9 @@ impl Tree {
             What::Root => {
                 Found { attributes: self.current_root_attributes()?, lasting: Duration::ZERO }
             }
-            What::Latest(_) => Found { attributes: self.latest_attributes(id), lasting: FOREVER },
+            What::Latest(_, time) => {
+                Found { attributes: self.latest_attributes(id, *time), lasting: FOREVER }
+            }
             What::Directory(directory) => {
                 let node = directory.node().ok_or(Errno::EIO)?;
                 let attributes = attributes::of_node(directory.number, node);
@@ -218,14 +222,14 @@ impl Tree {
         attributes::of_mount(ROOT, FileType::Directory, 4096, 2, epoch, self.owner)
     }
 
-    fn latest_attributes(&self, id: u64) -> FileAttr {
-        let epoch = std::time::SystemTime::UNIX_EPOCH;
-        attributes::of_mount(id, FileType::Symlink, 64, 1, epoch, self.owner)
+    fn latest_attributes(&self, id: u64, taken: Timestamp) -> FileAttr {
+        let taken = taken.to_system_time();
+        attributes::of_mount(id, FileType::Symlink, 64, 1, taken, self.owner)
     }
 
     pub(crate) fn link_target(&self, id: u64) -> Result<Vec<u8>, Errno> {
         match self.node(id)?.what {
-            What::Latest(target) => Ok(target.to_string().into_bytes()),
+            What::Latest(target, _) => Ok(target.to_string().into_bytes()),
             What::Item(item) => match item.get().map(|entry| &entry.node.kind) {
                 Some(Kind::Symlink(target)) => Ok(target.to_vec()),
                 _ => Err(Errno::EINVAL),
@@ -307,7 +311,7 @@ impl Tree {
         match &node.what {
             What::Root => self.list_root(first, add),
             What::Directory(directory) => self.list_directory(id, directory, first, add),
-            What::Latest(_) | What::Item(_) => Err(Errno::ENOTDIR),
+            What::Latest(..) | What::Item(_) => Err(Errno::ENOTDIR),
         }
     }
 
@@ -335,7 +339,7 @@ impl Tree {
         }
         if let Some(newest) = list.newest() {
             // Full or not, nothing comes behind it.
-            let _ = give(LATEST, &|| self.latest_node(newest.id));
+            let _ = give(LATEST, &|| self.latest_node(newest));
         }
         Ok(())
     }
@@ -443,6 +447,6 @@ fn dag_node(what: &What) -> Option<&dag::Node> {
     match what {
         What::Directory(directory) => directory.node(),
         What::Item(item) => item.get().map(|entry| &entry.node),
-        What::Root | What::Latest(_) => None,
+        What::Root | What::Latest(..) => None,
     }
 }

@@ -1,17 +1,16 @@
 //! Collections over real repositories, built object by object.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::id::{ChunkId, SnapshotId};
 use crate::base::name::EntryName;
 use crate::base::progress::Silent;
-use crate::base::time::Timestamp;
 use crate::chunking::ChunkerConfig;
 use crate::compression::Compression;
 use crate::dag::*;
 use crate::gc::{GcOptions, GcReport, collect};
+use crate::repository::testing::{manifest, node};
 use crate::repository::{PreparedChunk, Reader, Session, Writer, envelope};
 
 const ALL: GcOptions = GcOptions { max_unused_percent: 0.0, dry_run: false };
@@ -31,11 +30,6 @@ fn content(number: u64) -> Vec<u8> {
         state.to_le_bytes()
     };
     std::iter::repeat_with(next).take(CHUNK_BYTES / 8).flatten().collect()
-}
-
-fn node(kind: Kind) -> Node {
-    let owner = Arc::new(Owner::default());
-    Node { kind, mode: 0o755, owner, mtime: Timestamp::default(), links: None, xattrs: vec![] }
 }
 
 fn put_file(session: &mut Session<'_>, number: u64) -> Entry {
@@ -58,24 +52,6 @@ fn put_tree(session: &mut Session<'_>, numbers: impl Iterator<Item = u64>) -> Tr
         builder.push(entry, &mut |id, record| session.put_tree(id, record)).unwrap();
     }
     builder.finish(&mut |id, record| session.put_tree(id, record)).unwrap()
-}
-
-fn manifest(root: TreeRef, second: i64) -> Manifest {
-    Manifest {
-        time: Timestamp::new(second, 0).unwrap(),
-        finished: Timestamp::default(),
-        host: String::new(),
-        user: String::new(),
-        sources: vec![],
-        description: String::new(),
-        tags: vec![],
-        parent: None,
-        excludes: vec![],
-        program: String::new(),
-        counters: Counters::default(),
-        errors: vec![],
-        root: node(Kind::Directory(root)),
-    }
 }
 
 fn snapshot(writer: &Writer, numbers: impl Iterator<Item = u64>, second: i64) -> SnapshotId {

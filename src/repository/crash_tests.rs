@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use crate::base::id::{ChunkId, SnapshotId};
-use crate::base::time::Timestamp;
 use crate::chunking::ChunkerConfig;
 use crate::compression::Compression;
 use crate::dag::*;
+use crate::repository::testing::{manifest, node};
 use crate::repository::*;
 use crate::store::Store;
 use crate::store::fault::{Fault, FaultPlan, FaultStore, Target};
@@ -16,11 +16,6 @@ use crate::store::memory::MemoryStore;
 fn repository(store: Arc<dyn Store>) -> Repository {
     let config = Config { id: [1; 32], chunker: ChunkerConfig::default() };
     Repository::new(Layout::new("/nowhere"), config, store)
-}
-
-fn node(kind: Kind) -> Node {
-    let owner = Arc::new(Owner::default());
-    Node { kind, mode: 0o755, owner, mtime: Timestamp::default(), links: None, xattrs: vec![] }
 }
 
 fn content(number: u8) -> Vec<u8> {
@@ -43,21 +38,7 @@ fn snapshot(repository: &Repository, numbers: &[u8]) -> Result<SnapshotId, Repos
         directory.push(entry, &mut |id, record| session.put_tree(id, record))?;
     }
     let root = directory.finish(&mut |id, record| session.put_tree(id, record))?;
-    session.commit(&Manifest {
-        time: Timestamp::new(i64::try_from(numbers.len()).unwrap(), 0).unwrap(),
-        finished: Timestamp::default(),
-        host: String::new(),
-        user: String::new(),
-        sources: vec![],
-        description: String::new(),
-        tags: vec![],
-        parent: None,
-        excludes: vec![],
-        program: String::new(),
-        counters: Counters::default(),
-        errors: vec![],
-        root: node(Kind::Directory(root)),
-    })
+    session.commit(&manifest(root, i64::try_from(numbers.len()).unwrap()))
 }
 
 /// Fails unless every file of a snapshot reads as it was.

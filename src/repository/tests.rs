@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::id::{ChunkId, SnapshotId};
@@ -11,6 +10,7 @@ use crate::base::time::Timestamp;
 use crate::chunking::ChunkerConfig;
 use crate::compression::Compression;
 use crate::dag::*;
+use crate::repository::testing::manifest;
 use crate::repository::*;
 use crate::store::{Batch, Durability, Family};
 
@@ -53,30 +53,8 @@ fn snapshot(writer: &Writer, second: i64, tags: &[&str]) -> SnapshotId {
     let mut session = writer.begin().unwrap();
     let root =
         DirectoryBuilder::new().finish(&mut |id, record| session.put_tree(id, record)).unwrap();
-    let root = Node {
-        kind: Kind::Directory(root),
-        mode: 0o755,
-        owner: Arc::new(Owner::default()),
-        mtime: Timestamp::default(),
-        links: None,
-        xattrs: vec![],
-    };
-    let manifest = Manifest {
-        time: Timestamp::new(second, 0).unwrap(),
-        finished: Timestamp::default(),
-        host: "host".into(),
-        user: "user".into(),
-        sources: vec![b"/etc".to_vec()],
-        description: String::new(),
-        tags: tags.iter().map(ToString::to_string).collect(),
-        parent: None,
-        excludes: vec![],
-        program: "test".into(),
-        counters: Counters::default(),
-        errors: vec![],
-        root,
-    };
-    session.commit(&manifest).unwrap()
+    let tags = tags.iter().map(ToString::to_string).collect();
+    session.commit(&Manifest { tags, ..manifest(root, second) }).unwrap()
 }
 
 fn put(session: &mut Session<'_>, plain: &[u8]) -> Segment {
@@ -280,34 +258,13 @@ fn damage_is_an_error_that_names_the_object_and_never_wrong_bytes() {
     let mut session = writer.begin().unwrap();
     put(&mut session, &plain);
     let Segment::Chunk { id: other, .. } = put(&mut session, b"other") else { panic!("data") };
-    session.commit(&manifest_of_nothing(&root)).unwrap();
+    session.commit(&manifest(root, 1)).unwrap();
     let wrong = writer.locate(ObjectKind::Chunk, other.as_bytes()).unwrap().unwrap();
     let mut batch = Batch::new();
     batch.put(Family::Index, *id.as_bytes(), wrong.encode());
     writer.store().write(&batch, Durability::Synced).unwrap();
     let error = writer.chunk(&id, bytes, None).unwrap_err();
     assert!(error.is_damage() && error.to_string().contains(&id.to_string()), "{error}");
-}
-
-fn manifest_of_nothing(root: &TreeRef) -> Manifest {
-    let owner = Arc::new(Owner::default());
-    let kind = Kind::Directory(*root);
-    let mtime = Timestamp::default();
-    Manifest {
-        time: mtime,
-        finished: mtime,
-        host: String::new(),
-        user: String::new(),
-        sources: vec![],
-        description: String::new(),
-        tags: vec![],
-        parent: None,
-        excludes: vec![],
-        program: String::new(),
-        counters: Counters::default(),
-        errors: vec![],
-        root: Node { kind, mode: 0, owner, mtime, links: None, xattrs: vec![] },
-    }
 }
 
 #[test]
@@ -324,7 +281,7 @@ fn sequence_numbers_are_never_given_twice_even_after_a_crash() {
         let Segment::Chunk { hint, .. } = put(&mut session, b"a") else { panic!("data") };
         let root =
             DirectoryBuilder::new().finish(&mut |id, record| session.put_tree(id, record)).unwrap();
-        let id = session.commit(&manifest_of_nothing(&root)).unwrap();
+        let id = session.commit(&manifest(root, 1)).unwrap();
         writer.delete_snapshots(&[id]).unwrap();
         hint.unwrap()
     };
