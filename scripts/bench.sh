@@ -2,10 +2,12 @@
 # Measures icecore beside restic, borg and plain ext4 in one run, and prints the
 # tables of docs/performance.md.
 #
-# Usage: scripts/bench.sh [--tree DIRECTORY] [--runs N]
+# Usage: scripts/bench.sh [--tree DIRECTORY] [--runs N] [--quick]
 #
+# --quick: one run on /usr/share/doc, to see that all of it works.
 # Times are medians of N runs in seconds. "Cold" means that the page, dentry and
 # inode caches were dropped before, which needs root.
+# shellcheck disable=SC2016 # the small scripts below expand their own variables
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
@@ -14,11 +16,15 @@ tree=/usr/share
 runs=3
 while [ $# -gt 0 ]; do
     case "$1" in
-        --tree) tree="$2"; shift 2 ;;
-        --runs) runs="$2"; shift 2 ;;
+        --tree) tree="${2:-}"; shift 2 || die "--tree needs a directory" ;;
+        --runs) runs="${2:-}"; shift 2 || die "--runs needs a number" ;;
+        --quick) tree=/usr/share/doc runs=1; shift ;;
         *) die "unknown argument $1" ;;
     esac
 done
+[ -d "$tree" ] || die "$tree is no directory"
+tree=$(cd "$tree" && pwd)
+[[ "$runs" =~ ^[1-9][0-9]*$ ]] || die "--runs needs a number from 1 on"
 [ "$(id -u)" -eq 0 ] || die "dropping caches needs root"
 
 bash scripts/setup.sh --bench
@@ -86,9 +92,11 @@ echo "Tree: $tree, $files files, $((bytes >> 20)) MiB. Machine: $(nproc) process
     "$(stat -f -c %T "$work"), Linux $(uname -r)."
 echo "$("$BINARY" --version), $(restic version | cut -d' ' -f1,2), $(borg --version)." \
     "Medians of $runs."
+[ "$(stat -c %d "$tree")" = "$(stat -c %d "$work")" ] ||
+    echo "Beware: the tree and $work are on different file systems."
 
 # --- creating -----------------------------------------------------------------
-declare -A first warm again cpu_first peak_first size
+declare -A first warm again again_cold cpu_first peak_first size
 one_create() { # name, init..., then create...
     local name="$1" kind="$2" all=()
     for _ in $(seq "$runs"); do
@@ -122,6 +130,7 @@ for name in icecore restic borg; do
     peak_first[$name]=$peak
     size[$name]=$(($(du -s --block-size=1M "$work/$name" | cut -f1)))
     again[$name]=$(timed warm "create_$name.sh")
+    again_cold[$name]=$(timed cold "create_$name.sh")
 done
 cp_cold=$(timed cold cp -a "$tree" "$work/out/")
 cp_warm=$(timed warm cp -a "$tree" "$work/out/")
@@ -131,6 +140,7 @@ echo "| create | icecore | restic | borg lz4 | cp -a |"
 echo "|---|---|---|---|---|"
 echo "| first, cold | ${first[icecore]} | ${first[restic]} | ${first[borg]} | $cp_cold |"
 echo "| first, warm | ${warm[icecore]} | ${warm[restic]} | ${warm[borg]} | $cp_warm |"
+echo "| unchanged, cold | ${again_cold[icecore]} | ${again_cold[restic]} | ${again_cold[borg]} | |"
 echo "| unchanged, warm | ${again[icecore]} | ${again[restic]} | ${again[borg]} | |"
 echo "| CPU seconds, first | ${cpu_first[icecore]} | ${cpu_first[restic]} | ${cpu_first[borg]} | |"
 echo "| peak MB, first | ${peak_first[icecore]} | ${peak_first[restic]} | ${peak_first[borg]} | |"
@@ -194,7 +204,7 @@ declare -A b=(
 )
 
 row() { # label, kind, command with @A and @B for the trees
-    local label="$1" kind="$2" line="| $1 |" name command reference=""
+    local line="| $1 |" kind="$2" name command reference="" icecore_seconds=""
     shift 2
     for name in ext4 icecore restic borg; do
         command=("${@//@A/${a[$name]}}")

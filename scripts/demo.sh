@@ -4,12 +4,11 @@
 #
 # Usage: scripts/demo.sh [DIRECTORY]     (default: /usr/share/doc)
 set -euo pipefail
+tree=$(realpath -m -- "${1:-/usr/share/doc}")
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
-tree="${1:-/usr/share/doc}"
 [ -d "$tree" ] || die "$tree is no directory"
-tree=$(cd "$tree" && pwd)
 
 say "Installing what is missing"
 bash scripts/setup.sh
@@ -74,6 +73,7 @@ second=$("$BINARY" show latest | sed -n 's/^Snapshot *//p')
 status=0
 run diff -rq --no-dereference "snapshots/$first" "snapshots/$second" || status=$?
 [ "$status" -eq 1 ] || die "diff ended with $status instead of 1"
+printf 'diff ended with 1, as it must: there are differences\n'
 
 say "Copying the removed file back from the first snapshot"
 run cp -a "snapshots/$first/$removed" "$removed"

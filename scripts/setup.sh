@@ -6,7 +6,13 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
-# clang and libclang: RocksDB is C++, and its bindings are generated.
+case "${1:-}" in
+    "" | --bench) ;;
+    *) die "unknown argument $1 (there is only --bench)" ;;
+esac
+
+# clang and libclang: RocksDB is C++, and its bindings are generated. clang also
+# brings the linker `cc` and the C library's headers, so that no gcc is needed.
 # fuse3: unprivileged mounts. The rest: the tests compare with real tools.
 packages=(clang libclang-dev fuse3 rsync attr acl libcap2-bin tar diffutils procps util-linux e2fsprogs)
 if [ "${1:-}" = --bench ]; then
