@@ -9,10 +9,10 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::base::time::Timestamp;
 use crate::cli::args::GlobalArguments;
-use crate::cli::exit::CommandError;
+use crate::cli::exit::{CommandError, Outcome};
 use crate::cli::progress::Terminal;
 use crate::cli::signals::Signals;
-use crate::repository::{Reader, Writer};
+use crate::repository::{Reader, RepositoryError, Writer};
 
 /// What every command needs.
 pub(crate) struct Context {
@@ -78,6 +78,18 @@ impl Context {
         if !self.quiet {
             let _ = writeln!(io::stderr(), "icecore: {text}");
         }
+    }
+
+    /// Ends a command that showed all but these damaged snapshots.
+    pub(crate) fn damaged(
+        &self,
+        mut damaged: Vec<RepositoryError>,
+    ) -> Result<Outcome, CommandError> {
+        let Some(last) = damaged.pop() else { return Ok(Outcome::Done) };
+        for error in damaged {
+            let _ = writeln!(io::stderr(), "icecore: {error}");
+        }
+        Err(last.into())
     }
 
     /// Whether a person is there to be asked.

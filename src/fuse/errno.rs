@@ -30,6 +30,7 @@ fn of_repository(error: &RepositoryError) -> Errno {
         | RepositoryError::Store(_)
         | RepositoryError::Missing { .. }
         | RepositoryError::Damaged { .. }
-        | RepositoryError::TooLarge(_) => Errno::EIO,
+        | RepositoryError::TooLarge(_)
+        | RepositoryError::Manifest(_) => Errno::EIO,
     }
 }

@@ -72,6 +72,20 @@ fn describe(error: &io::Error) -> String {
     text.split(" (os error").next().unwrap_or(&text).to_owned()
 }
 
+/// Bytes of a message that are kept of its beginning, and of its end.
+const MESSAGE_HALF_BYTES: usize = 2048;
+
+/// A path may be as long as a tree is deep; what a manifest keeps is bounded.
+fn shortened(message: &str) -> String {
+    if message.len() <= 2 * MESSAGE_HALF_BYTES {
+        return message.to_owned();
+    }
+    let start = message.floor_char_boundary(MESSAGE_HALF_BYTES);
+    let end = message.ceil_char_boundary(message.len() - MESSAGE_HALF_BYTES);
+    let (start, end) = (message.get(..start), message.get(end..));
+    format!("{} [...] {}", start.unwrap_or_default(), end.unwrap_or_default())
+}
+
 /// Source errors so far: how many, and the first messages.
 #[derive(Debug, Default)]
 pub(crate) struct SourceErrors {
@@ -81,11 +95,29 @@ pub(crate) struct SourceErrors {
 
 impl SourceErrors {
     pub(crate) fn add(&mut self, error: &SourceError, monitor: &dyn Monitor) {
-        let message = error.to_string();
+        let message = shortened(&error.to_string());
         monitor.warn(&message);
         self.count += 1;
         if self.messages.len() < MANIFEST_LIST_MAX {
             self.messages.push(message);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::limits::{MANIFEST_TEXT_BYTES_MAX, TREE_BYTES_MAX};
+    use crate::base::progress::Silent;
+
+    #[test]
+    fn a_message_is_bounded_however_deep_the_path_that_it_names() {
+        let path = "d\u{e9}/".repeat(50_000).into_bytes();
+        let mut errors = SourceErrors::default();
+        errors.add(&SourceError { path, problem: "cannot open it".to_owned() }, &Silent);
+        let message = errors.messages.first().unwrap();
+        assert!(message.len() < 5000 && message.ends_with("cannot open it"), "{message}");
+        assert!(message.len() < MANIFEST_TEXT_BYTES_MAX);
+        assert!(message.len() * MANIFEST_LIST_MAX < TREE_BYTES_MAX);
     }
 }

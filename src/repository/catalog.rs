@@ -3,32 +3,47 @@
 use std::ops::ControlFlow;
 
 use crate::base::id::SnapshotId;
-use crate::base::limits::TREE_BYTES_MAX;
-use crate::dag::{DagError, Manifest, Record};
+use crate::dag::Manifest;
 use crate::repository::error::RepositoryError;
 use crate::repository::objects::Repository;
 use crate::store::Family;
 
+/// The snapshots of a repository, and those of them that are damaged.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    /// Every snapshot that can be read, oldest first.
+    pub snapshots: Vec<(SnapshotId, Manifest)>,
+    /// What is wrong with each of the others.
+    pub damaged: Vec<RepositoryError>,
+}
+
 impl Repository {
-    /// Returns every snapshot, oldest first.
+    /// Returns every snapshot that can be read, and what is wrong with the
+    /// others: one damaged manifest hides no other snapshot.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be read.
+    pub fn catalog(&self) -> Result<Catalog, RepositoryError> {
+        let mut catalog = Catalog::default();
+        self.store.scan(Family::Snapshots, &[], &mut |key, value| {
+            match decode(key, value) {
+                Ok(snapshot) => catalog.snapshots.push(snapshot),
+                Err(error) => catalog.damaged.push(error),
+            }
+            ControlFlow::Continue(())
+        })?;
+        catalog.snapshots.sort_by_key(|(id, manifest)| (manifest.time, *id));
+        Ok(catalog)
+    }
+
+    /// Returns every snapshot, oldest first, for work that must not overlook
+    /// one.
     ///
     /// # Errors
     /// Fails if the store cannot be read or a manifest is damaged.
     pub fn snapshots(&self) -> Result<Vec<(SnapshotId, Manifest)>, RepositoryError> {
-        let mut snapshots = Vec::new();
-        let mut failure = None;
-        self.store.scan(Family::Snapshots, &[], &mut |key, value| {
-            match decode(key, value) {
-                Ok(snapshot) => snapshots.push(snapshot),
-                Err(error) => failure = Some(error),
-            }
-            if failure.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        if let Some(error) = failure {
-            return Err(error);
-        }
-        snapshots.sort_by_key(|(id, manifest)| (manifest.time, *id));
-        Ok(snapshots)
+        let Catalog { snapshots, damaged } = self.catalog()?;
+        damaged.into_iter().next().map_or(Ok(snapshots), Err)
     }
 
     /// Returns one snapshot, if it is there.
@@ -49,17 +64,16 @@ impl Repository {
     }
 }
 
-/// Returns the bytes to store for a manifest, refused if they are too large to
-/// be read back.
-pub(crate) fn encode(record: &Record) -> Result<Vec<u8>, RepositoryError> {
+/// Returns a manifest's id and the bytes to store, refused if they could not be
+/// read back: a snapshot that nobody can list is worse than none.
+pub(crate) fn encode(manifest: &Manifest) -> Result<(SnapshotId, Vec<u8>), RepositoryError> {
+    let (id, record) = manifest.encode();
     let stored = record.to_stored();
-    if stored.len() > TREE_BYTES_MAX {
-        return Err(RepositoryError::TooLarge(DagError::TooLarge {
-            what: "the manifest",
-            max: TREE_BYTES_MAX as u64,
-        }));
+    match Manifest::decode(&id, &stored) {
+        Ok(read) if read == *manifest => Ok((id, stored)),
+        Ok(_) => Err(RepositoryError::Manifest("it would be read back differently".to_owned())),
+        Err(error) => Err(RepositoryError::Manifest(error.to_string())),
     }
-    Ok(stored)
 }
 
 fn decode(key: &[u8], value: &[u8]) -> Result<(SnapshotId, Manifest), RepositoryError> {

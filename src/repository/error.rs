@@ -105,6 +105,9 @@ pub enum RepositoryError {
     /// A value exceeds what a record may hold.
     #[error("{0}")]
     TooLarge(DagError),
+    /// A manifest that could not be read back.
+    #[error("The snapshot's manifest cannot be stored: {0}")]
+    Manifest(String),
 }
 
 impl RepositoryError {

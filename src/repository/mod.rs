@@ -38,6 +38,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use catalog::Catalog;
 pub use config::Config;
 pub use error::RepositoryError;
 pub use layout::Layout;

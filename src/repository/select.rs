@@ -3,6 +3,7 @@
 use crate::base::id::SnapshotId;
 use crate::base::time::{Timestamp, parse_expression};
 use crate::dag::Manifest;
+use crate::repository::catalog::Catalog;
 use crate::repository::error::RepositoryError;
 use crate::repository::objects::Repository;
 
@@ -37,10 +38,14 @@ impl Repository {
         {
             return Ok((id, manifest));
         }
-        let snapshots = self.snapshots()?;
+        let Catalog { snapshots, damaged } = self.catalog()?;
         let index = select(&snapshots, name, now)?;
-        let found = index.and_then(|index| snapshots.into_iter().nth(index));
-        found.ok_or_else(|| RepositoryError::NoSuchSnapshot { name: name.to_owned() })
+        if let Some(found) = index.and_then(|index| snapshots.into_iter().nth(index)) {
+            return Ok(found);
+        }
+        // It may be one of those that cannot be read.
+        let damage = damaged.into_iter().next();
+        Err(damage.unwrap_or_else(|| RepositoryError::NoSuchSnapshot { name: name.to_owned() }))
     }
 
     /// Splits `NAME[:PATH]` and finds the snapshot. Times hold colons too, so

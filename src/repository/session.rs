@@ -133,11 +133,11 @@ impl<'a> Session<'a> {
     /// # Errors
     /// Fails if the store does; then there is no snapshot.
     pub fn commit(mut self, manifest: &Manifest) -> Result<SnapshotId, RepositoryError> {
+        let (id, stored) = catalog::encode(manifest)?;
         self.data.finish()?;
         self.trees.finish()?;
-        let (id, record) = manifest.encode();
         let mut batch = Batch::new();
-        batch.put(Family::Snapshots, *id.as_bytes(), catalog::encode(&record)?);
+        batch.put(Family::Snapshots, *id.as_bytes(), stored);
         let store = self.repository.store();
         store.write(&batch, Durability::Synced)?;
         store.flush()?;

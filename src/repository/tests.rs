@@ -300,3 +300,34 @@ fn what_a_dead_writer_left_in_tmp_is_cleared() {
     drop(scene.writer());
     assert!(!left.exists());
 }
+
+#[test]
+fn one_damaged_manifest_hides_no_other_snapshot_and_is_never_overlooked() {
+    let scene = Scene::new();
+    let writer = scene.writer();
+    let good = snapshot(&writer, 1, &["good"]);
+    let bad = snapshot(&writer, 2, &["bad"]);
+    let mut batch = Batch::new();
+    batch.put(Family::Snapshots, *bad.as_bytes(), b"nonsense".to_vec());
+    writer.store().write(&batch, Durability::Synced).unwrap();
+
+    let catalog = writer.catalog().unwrap();
+    assert_eq!(catalog.snapshots.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [good]);
+    assert!(catalog.damaged[0].is_damage() && catalog.damaged.len() == 1);
+    assert_eq!(writer.find_snapshot("good", now()).unwrap().0, good);
+    assert!(writer.find_snapshot("bad", now()).unwrap_err().is_damage());
+    assert!(writer.snapshots().unwrap_err().is_damage());
+}
+
+#[test]
+fn a_manifest_that_could_not_be_read_back_is_not_committed() {
+    let scene = Scene::new();
+    let writer = scene.writer();
+    let mut session = writer.begin().unwrap();
+    let root =
+        DirectoryBuilder::new().finish(&mut |id, record| session.put_tree(id, record)).unwrap();
+    let errors = vec!["x".repeat(crate::base::limits::MANIFEST_TEXT_BYTES_MAX + 1)];
+    let error = session.commit(&Manifest { errors, ..manifest(root, 1) }).unwrap_err();
+    assert!(matches!(error, RepositoryError::Manifest(_)), "{error}");
+    assert!(writer.snapshots().unwrap().is_empty());
+}

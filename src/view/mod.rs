@@ -59,7 +59,7 @@ impl View {
     /// Fails if the snapshots cannot be listed.
     pub fn new(reader: Reader, options: ViewOptions) -> Result<Self, ViewError> {
         reader.refresh()?;
-        let list = SnapshotList::new(reader.snapshots()?);
+        let list = SnapshotList::new(reader.catalog()?);
         Ok(Self {
             caches: Caches::new(options.cache_bytes),
             inode_numbers: InodeNumbers::new(reader.config().id),

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use crate::base::id::SnapshotId;
 use crate::base::time::Timestamp;
 use crate::dag::{Counters, Manifest, Node};
+use crate::repository::Catalog;
 use crate::view::{View, ViewError};
 
 /// What a view keeps of a snapshot.
@@ -27,11 +28,14 @@ pub struct Snapshot {
 pub struct SnapshotList {
     by_id: BTreeMap<SnapshotId, Snapshot>,
     newest: Option<SnapshotId>,
+    damaged: Vec<String>,
     changed: SystemTime,
 }
 
 impl SnapshotList {
-    pub(crate) fn new(snapshots: Vec<(SnapshotId, Manifest)>) -> Self {
+    pub(crate) fn new(catalog: Catalog) -> Self {
+        let Catalog { snapshots, damaged } = catalog;
+        let damaged = damaged.iter().map(ToString::to_string).collect();
         // Oldest first.
         let newest = snapshots.last().map(|(id, _)| *id);
         let keep = |(id, manifest): (SnapshotId, Manifest)| {
@@ -39,7 +43,7 @@ impl SnapshotList {
             (id, Snapshot { id, time, root: Arc::new(root), counters })
         };
         let by_id = snapshots.into_iter().map(keep).collect();
-        Self { by_id, newest, changed: SystemTime::now() }
+        Self { by_id, newest, damaged, changed: SystemTime::now() }
     }
 
     /// All snapshots, by id.
@@ -69,6 +73,12 @@ impl SnapshotList {
     #[must_use]
     pub fn newest(&self) -> Option<&Snapshot> {
         self.get(&self.newest?)
+    }
+
+    /// What is wrong with the snapshots that are there and cannot be shown.
+    #[must_use]
+    pub fn damaged(&self) -> &[String] {
+        &self.damaged
     }
 
     /// When this list was found to differ from the one before.
@@ -104,7 +114,7 @@ impl View {
         let changed = self.reader.refresh()?;
         let mut current = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
         if changed {
-            let list = SnapshotList::new(self.reader.snapshots()?);
+            let list = SnapshotList::new(self.reader.catalog()?);
             // A list that says the same keeps its time, and with it what the
             // kernel has cached of the mount's root.
             if !list.by_id.keys().eq(current.by_id.keys()) {

@@ -6,6 +6,7 @@ use crate::cli::commands::facts::{SnapshotFacts, sources};
 use crate::cli::context::Context;
 use crate::cli::exit::{CommandError, Outcome};
 use crate::cli::output::{Align, Output, Table};
+use crate::repository::Catalog;
 
 const COLUMNS: [(&str, Align); 8] = [
     ("ID", Align::Left),
@@ -19,14 +20,14 @@ const COLUMNS: [(&str, Align); 8] = [
 ];
 
 pub(crate) fn run(context: &Context) -> Result<Outcome, CommandError> {
-    let snapshots = context.reader()?.snapshots()?;
+    let Catalog { snapshots, damaged } = context.reader()?.catalog()?;
     let mut output = Output::new();
     if context.json {
         let facts: Vec<_> =
             snapshots.iter().map(|(id, manifest)| SnapshotFacts::new(id, manifest)).collect();
         output.json(&facts)?;
         output.finish()?;
-        return Ok(Outcome::Done);
+        return context.damaged(damaged);
     }
     let mut table = Table::new(&COLUMNS);
     for (id, manifest) in &snapshots {
@@ -42,7 +43,7 @@ pub(crate) fn run(context: &Context) -> Result<Outcome, CommandError> {
             sources(manifest).join(" "),
         ]);
     }
-    if snapshots.is_empty() {
+    if snapshots.is_empty() && damaged.is_empty() {
         context.note("There are no snapshots yet; `icecore create DIRECTORY` takes one");
     } else {
         table.print(&mut output)?;
@@ -51,5 +52,5 @@ pub(crate) fn run(context: &Context) -> Result<Outcome, CommandError> {
         context.note("! some items could not be read whole; `icecore show ID` names them");
     }
     output.finish()?;
-    Ok(Outcome::Done)
+    context.damaged(damaged)
 }

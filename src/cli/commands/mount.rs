@@ -37,6 +37,10 @@ fn serve(context: &Context, arguments: &MountArguments) -> Result<Outcome, Comma
     let reader = context.reader()?;
     let view = View::new(reader, ViewOptions { cache_bytes: arguments.cache_size })?;
     let log = open_log(context, arguments)?;
+    for damage in view.snapshots()?.damaged() {
+        context.note(damage);
+        log(damage);
+    }
     let options =
         MountOptions { allow_other: arguments.allow_other, pin_threads: !arguments.no_pin };
     let mount = Mount::start(view, &arguments.mountpoint, &options, log.clone())?;

@@ -46,7 +46,7 @@ pub(crate) fn run(context: &Context) -> Result<Outcome, CommandError> {
 
 fn measure(repository: &Repository) -> Result<Facts, CommandError> {
     let mut facts = Facts { disk_bytes: disk_bytes(repository.path()), ..Facts::default() };
-    for (_, manifest) in repository.snapshots()? {
+    for (_, manifest) in repository.catalog()?.snapshots {
         facts.snapshots += 1;
         facts.snapshot_bytes = facts.snapshot_bytes.saturating_add(manifest.counters.bytes);
     }
