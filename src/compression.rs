@@ -1,9 +1,12 @@
-//! Compression of chunks and trees: lz4 blocks, or nothing where it would not
-//! help.
+//! Compression of chunks and trees: lz4 blocks, zstd frames, or nothing where it
+//! would not help.
 //!
 //! Imports: `base`.
 
+use std::cell::RefCell;
+
 use lz4_flex::block;
+use zstd::bulk::{Compressor, Decompressor};
 
 /// Bytes of a sample that tells whether content compresses.
 const SAMPLE_BYTES: usize = 4096;
@@ -11,6 +14,11 @@ const SAMPLE_BYTES: usize = 4096;
 const PROBE_BYTES_MIN: usize = 4 * SAMPLE_BYTES;
 /// A sample that keeps more than this share of 100 does not compress.
 const SAMPLE_PERCENT_MAX: usize = 97;
+
+/// The levels of zstd.
+pub const ZSTD_LEVELS: std::ops::RangeInclusive<i32> = 1..=22;
+/// The level of zstd where none is said.
+pub const ZSTD_LEVEL: i32 = 3;
 
 /// How new objects are compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,6 +28,33 @@ pub enum Compression {
     /// By lz4 blocks.
     #[default]
     Lz4,
+    /// By zstd at a level of [`ZSTD_LEVELS`].
+    Zstd(i32),
+}
+
+impl Compression {
+    /// Returns what `none`, `lz4`, `zstd` or `zstd:LEVEL` mean.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "none" => Some(Self::None),
+            "lz4" => Some(Self::Lz4),
+            "zstd" => Some(Self::Zstd(ZSTD_LEVEL)),
+            _ => {
+                let level = text.strip_prefix("zstd:")?.parse().ok()?;
+                ZSTD_LEVELS.contains(&level).then_some(Self::Zstd(level))
+            }
+        }
+    }
+}
+
+/// How a payload is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Codec {
+    /// As an lz4 block.
+    Lz4,
+    /// As a zstd frame.
+    Zstd,
 }
 
 /// A payload that does not decompress to the length it should have.
@@ -30,27 +65,65 @@ pub struct CompressionError {
     pub plain_len: usize,
 }
 
+thread_local! {
+    /// A context of zstd is large and costly to make: each thread keeps one,
+    /// with its level.
+    static ZSTD: RefCell<Option<(i32, Compressor<'static>)>> = const { RefCell::new(None) };
+    static UNZSTD: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
 /// Returns the compressed bytes, or nothing if they would not be smaller.
 #[must_use]
-pub fn compress(plain: &[u8], compression: Compression) -> Option<Vec<u8>> {
+pub fn compress(plain: &[u8], compression: Compression) -> Option<(Codec, Vec<u8>)> {
     if compression == Compression::None || is_incompressible(plain) {
         return None;
     }
-    let compressed = block::compress(plain);
-    (compressed.len() < plain.len()).then_some(compressed)
+    let (codec, payload) = match compression {
+        Compression::None => return None,
+        Compression::Lz4 => (Codec::Lz4, block::compress(plain)),
+        Compression::Zstd(level) => (Codec::Zstd, compress_zstd(plain, level)?),
+    };
+    (payload.len() < plain.len()).then_some((codec, payload))
 }
 
-/// Decompresses an lz4 block into exactly `plain_len` bytes, which the caller
-/// has bounded.
+/// Decompresses a payload into exactly `plain_len` bytes, which the caller has
+/// bounded.
 ///
 /// # Errors
-/// Fails on anything that is no lz4 block of that plain length.
-pub fn decompress_lz4(payload: &[u8], plain_len: usize) -> Result<Vec<u8>, CompressionError> {
+/// Fails on anything that is no payload of that codec and plain length.
+pub fn decompress(
+    codec: Codec,
+    payload: &[u8],
+    plain_len: usize,
+) -> Result<Vec<u8>, CompressionError> {
     let mut plain = vec![0; plain_len];
-    match block::decompress_into(payload, &mut plain) {
-        Ok(length) if length == plain_len => Ok(plain),
-        _ => Err(CompressionError { plain_len }),
-    }
+    let length = match codec {
+        Codec::Lz4 => block::decompress_into(payload, &mut plain).ok(),
+        Codec::Zstd => decompress_zstd(payload, &mut plain),
+    };
+    if length == Some(plain_len) { Ok(plain) } else { Err(CompressionError { plain_len }) }
+}
+
+/// Nothing if zstd fails, which it does only for want of memory: then the
+/// content is stored as it is.
+fn compress_zstd(plain: &[u8], level: i32) -> Option<Vec<u8>> {
+    ZSTD.with_borrow_mut(|kept| {
+        if kept.as_ref().is_none_or(|(kept_level, _)| *kept_level != level) {
+            *kept = Some((level, Compressor::new(level).ok()?));
+        }
+        let (_, compressor) = kept.as_mut()?;
+        compressor.compress(plain).ok()
+    })
+}
+
+/// The target is as long as the result must be, so no frame makes it longer.
+fn decompress_zstd(payload: &[u8], plain: &mut [u8]) -> Option<usize> {
+    UNZSTD.with_borrow_mut(|kept| {
+        if kept.is_none() {
+            *kept = Some(Decompressor::new().ok()?);
+        }
+        kept.as_mut()?.decompress_to_buffer(payload, plain).ok()
+    })
 }
 
 /// Looks at two small samples of a large input: content that is compressed
@@ -81,32 +154,46 @@ mod tests {
         std::iter::repeat_with(next).take(length).collect()
     }
 
+    const ALL: [Compression; 4] = [
+        Compression::Lz4,
+        Compression::Zstd(1),
+        Compression::Zstd(ZSTD_LEVEL),
+        Compression::Zstd(19),
+    ];
+
     proptest! {
         #[test]
         fn what_is_compressed_decompresses(plain in "[ab]{0,3000}") {
-            if let Some(payload) = compress(plain.as_bytes(), Compression::Lz4) {
-                prop_assert!(payload.len() < plain.len());
-                prop_assert_eq!(decompress_lz4(&payload, plain.len()).unwrap(), plain.as_bytes());
-                prop_assert!(decompress_lz4(&payload, plain.len() + 1).is_err());
-                prop_assert!(decompress_lz4(&payload, plain.len() - 1).is_err());
+            for compression in ALL {
+                if let Some((codec, payload)) = compress(plain.as_bytes(), compression) {
+                    prop_assert!(payload.len() < plain.len());
+                    let read = |length| decompress(codec, &payload, length);
+                    prop_assert_eq!(read(plain.len()).unwrap(), plain.as_bytes());
+                    prop_assert!(read(plain.len() + 1).is_err());
+                    prop_assert!(read(plain.len() - 1).is_err());
+                }
             }
         }
 
         #[test]
         fn a_hostile_payload_fails_or_fits(payload: Vec<u8>, plain_len in 0_usize..5000) {
-            if let Ok(plain) = decompress_lz4(&payload, plain_len) {
-                prop_assert_eq!(plain.len(), plain_len);
+            for codec in [Codec::Lz4, Codec::Zstd] {
+                if let Ok(plain) = decompress(codec, &payload, plain_len) {
+                    prop_assert_eq!(plain.len(), plain_len);
+                }
             }
         }
     }
 
     #[test]
     fn noise_is_stored_raw_and_text_is_not() {
-        assert_eq!(compress(&noise(100_000), Compression::Lz4), None);
-        assert_eq!(compress(&noise(100), Compression::Lz4), None);
         let text = b"the quick brown fox ".repeat(5000);
-        let payload = compress(&text, Compression::Lz4).unwrap();
-        assert!(payload.len() * 20 < text.len());
+        for compression in ALL {
+            assert_eq!(compress(&noise(100_000), compression), None);
+            assert_eq!(compress(&noise(100), compression), None);
+            let (_, payload) = compress(&text, compression).unwrap();
+            assert!(payload.len() * 20 < text.len());
+        }
         assert_eq!(compress(&text, Compression::None), None);
     }
 
@@ -115,5 +202,15 @@ mod tests {
         let mut mixed = noise(60_000);
         mixed.extend(b"the quick brown fox ".repeat(5000));
         assert!(compress(&mixed, Compression::Lz4).is_some());
+    }
+
+    #[test]
+    fn only_known_ways_to_compress_are_understood() {
+        assert_eq!(Compression::parse("lz4"), Some(Compression::Lz4));
+        assert_eq!(Compression::parse("zstd"), Some(Compression::Zstd(3)));
+        assert_eq!(Compression::parse("zstd:19"), Some(Compression::Zstd(19)));
+        for nonsense in ["", "LZ4", "zstd:", "zstd:0", "zstd:23", "zstd:-1", "gzip"] {
+            assert_eq!(Compression::parse(nonsense), None, "{nonsense:?}");
+        }
     }
 }

@@ -28,6 +28,12 @@ impl Encoder {
         Self::default()
     }
 
+    /// Returns an empty record with room for so many bytes.
+    #[must_use]
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes) }
+    }
+
     /// Appends one byte.
     pub fn byte(&mut self, value: u8) {
         self.bytes.push(value);

@@ -32,6 +32,15 @@ impl EntryName {
     /// # Errors
     /// Fails on names that no directory can hold.
     pub fn new(bytes: &[u8]) -> Result<Self, NameError> {
+        Self::check(bytes)?;
+        Ok(Self(bytes.into()))
+    }
+
+    /// Checks a name without keeping it.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn check(bytes: &[u8]) -> Result<(), NameError> {
         if matches!(bytes, b"" | b"." | b"..") {
             return Err(NameError::Reserved);
         }
@@ -41,7 +50,7 @@ impl EntryName {
         if bytes.iter().any(|byte| matches!(byte, 0 | b'/')) {
             return Err(NameError::Forbidden);
         }
-        Ok(Self(bytes.into()))
+        Ok(())
     }
 
     /// The name's bytes.

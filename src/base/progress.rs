@@ -11,8 +11,24 @@ pub trait Monitor: Send + Sync {
     /// So many more items and bytes are done.
     fn advance(&self, _items: u64, _bytes: u64) {}
 
+    /// So many bytes of sources were read.
+    fn read(&self, _bytes: u64) {}
+
+    /// All there is to do, as far as is known: items and bytes.
+    fn total(&self, _items: u64, _bytes: u64) {}
+
+    /// Whether it is worth finding out how much there is to do.
+    fn wants_total(&self) -> bool {
+        false
+    }
+
     /// Something was left out or went wrong that does not end the work.
     fn warn(&self, _message: &str) {}
+
+    /// The same, of an item of the sources that is not saved whole.
+    fn problem(&self, message: &str) {
+        self.warn(message);
+    }
 
     /// The work moved on to another phase.
     fn phase(&self, _name: &str) {}

@@ -8,6 +8,8 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
 
 use crate::base::time::parse_duration;
+use crate::cli::create_options::CreateArguments;
+use crate::compression::Compression;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -56,6 +58,9 @@ pub(crate) struct GlobalArguments {
     /// Print errors only
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
+    /// The configuration file with the profiles
+    #[arg(long, global = true, default_value = "/etc/icecore.toml", value_name = "FILE")]
+    pub(crate) config: PathBuf,
     /// How long a writing command waits for another one
     #[arg(long, global = true, default_value = "5m", value_parser = duration,
           value_name = "DURATION")]
@@ -69,7 +74,7 @@ pub(crate) enum Command {
     Init,
     /// Take a snapshot of files and directories
     #[command(after_help = EXIT_STATUS)]
-    Create(CreateArguments),
+    Create(Box<CreateArguments>),
     /// List the snapshots
     #[command(after_help = EXIT_STATUS)]
     List,
@@ -118,26 +123,6 @@ pub(crate) enum Command {
     /// Show sizes and counts of the repository
     #[command(after_help = EXIT_STATUS)]
     Stats,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct CreateArguments {
-    /// Files and directories. An absolute path is kept as it is, a relative one
-    /// relative, and `.` puts its content at the top
-    #[arg(required = true, value_name = "SOURCE")]
-    pub(crate) sources: Vec<PathBuf>,
-    /// A label for the snapshot; may be given several times
-    #[arg(long = "tag", value_name = "TAG")]
-    pub(crate) tags: Vec<String>,
-    /// A text about the snapshot
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
-    pub(crate) description: String,
-    /// The host's name to record [default: this host's]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) host: Option<String>,
-    /// How to compress chunks: `lz4` or `none`
-    #[arg(long, default_value = "lz4", value_parser = ["lz4", "none"])]
-    pub(crate) compression: String,
 }
 
 #[derive(Debug, Args)]
@@ -203,7 +188,7 @@ fn percent(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "a number between 0 and 100 is expected".to_owned())
 }
 
-fn size(text: &str) -> Result<u64, String> {
+pub(crate) fn size(text: &str) -> Result<u64, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let shift = match unit.trim().to_ascii_lowercase().as_str() {
@@ -211,13 +196,19 @@ fn size(text: &str) -> Result<u64, String> {
         "k" | "kib" => Some(10),
         "m" | "mib" => Some(20),
         "g" | "gib" => Some(30),
+        "t" | "tib" => Some(40),
         _ => None,
     };
     let number = number.parse::<u64>().ok();
     number
         .zip(shift)
-        .and_then(|(number, shift)| number.checked_mul(1 << shift))
+        .and_then(|(number, shift)| number.checked_mul(1_u64 << shift))
         .ok_or_else(|| "a size is expected, such as 64MiB or 1G".to_owned())
+}
+
+pub(crate) fn compression(text: &str) -> Result<Compression, String> {
+    Compression::parse(text)
+        .ok_or_else(|| "lz4, zstd, zstd:LEVEL with a level of 1 to 22, or none".to_owned())
 }
 
 #[cfg(test)]

@@ -10,14 +10,19 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::base::time::Timestamp;
 use crate::cli::args::GlobalArguments;
 use crate::cli::exit::{CommandError, Outcome};
-use crate::cli::progress::Terminal;
+use crate::cli::progress::{Display, Terminal};
 use crate::cli::signals::Signals;
 use crate::repository::{Reader, RepositoryError, Writer};
 
 /// What every command needs.
+#[derive(Clone)]
 pub(crate) struct Context {
     /// The repository's directory, absolute.
     pub(crate) repository: PathBuf,
+    /// Whether the command line names it.
+    pub(crate) is_repository_named: bool,
+    /// The configuration file with the profiles.
+    pub(crate) config: PathBuf,
     /// Whether facts are printed for programs.
     pub(crate) json: bool,
     /// Whether only errors are printed.
@@ -32,20 +37,32 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn new(arguments: &GlobalArguments) -> Result<Self, CommandError> {
-        let repository = match &arguments.repo {
-            Some(repository) => repository.clone(),
-            None => default_repository()?,
+        let environment = env::var_os("ICECORE_REPO").map(PathBuf::from);
+        let (repository, is_named) = match &arguments.repo {
+            // What the environment says counts for less than a profile.
+            Some(repository) => (repository.clone(), Some(repository) != environment.as_ref()),
+            None => (default_repository()?, false),
         };
-        let repository = std::path::absolute(&repository)
-            .map_err(CommandError::io(format!("find the repository {repository:?}")))?;
         Ok(Self {
-            repository,
+            repository: absolute(&repository)?,
+            is_repository_named: is_named,
+            config: arguments.config.clone(),
             json: arguments.json,
             quiet: arguments.quiet,
             wait: arguments.wait,
             now: Timestamp::now(),
             signals: Signals::install()?,
         })
+    }
+
+    /// The same for the repository that a profile names, unless the command line
+    /// names one.
+    pub(crate) fn for_profile(&self, repository: Option<&Path>) -> Result<Self, CommandError> {
+        let mut context = self.clone();
+        if let Some(repository) = repository.filter(|_| !self.is_repository_named) {
+            context.repository = absolute(repository)?;
+        }
+        Ok(context)
     }
 
     /// Opens the repository for reading.
@@ -69,8 +86,13 @@ impl Context {
 
     /// A monitor that shows progress if a person watches.
     pub(crate) fn terminal(&self) -> Terminal {
-        let show = !self.quiet && !self.json && io::stderr().is_terminal();
-        Terminal::new(show, self.quiet, self.signals.clone())
+        let display = match () {
+            () if self.quiet => Display::Nothing,
+            () if self.json => Display::Json,
+            () if io::stderr().is_terminal() => Display::Bar,
+            () => Display::Nothing,
+        };
+        Terminal::new(display, self.quiet, self.signals.clone())
     }
 
     /// Prints a remark to standard error, unless it should be quiet.
@@ -115,6 +137,10 @@ impl Context {
         }
         Err(CommandError::Refused("Not confirmed; nothing was changed".to_owned()))
     }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, CommandError> {
+    std::path::absolute(path).map_err(CommandError::io(format!("find the repository {path:?}")))
 }
 
 /// Where the repository is when nobody says: a system-wide place for root, one

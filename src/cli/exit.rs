@@ -63,10 +63,12 @@ impl CommandError {
         move |source| Self::Io { action, source }
     }
 
-    fn code(&self) -> u8 {
+    /// The code that the process ends with.
+    pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Repository(error) | Self::Gc(GcError::Repository(error)) => repository(error),
             Self::Gc(GcError::Unreadable { source, .. }) => repository(source),
+            Self::Ingest(IngestError::Pattern(_)) => USAGE,
             Self::Ingest(error) => error.repository().map_or(FAILED, repository),
             Self::View(error) => error.repository().map_or(FAILED, repository),
             Self::Mount(error) if error.is_refusal() => REFUSED,
@@ -101,11 +103,20 @@ pub(crate) enum Outcome {
     Incomplete,
 }
 
+impl Outcome {
+    /// The code that the process ends with.
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Incomplete => INCOMPLETE,
+        }
+    }
+}
+
 /// Prints what is left to say and returns the exit code.
 pub(crate) fn report(outcome: Result<Outcome, CommandError>) -> ExitCode {
     match outcome {
-        Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::Incomplete) => ExitCode::from(INCOMPLETE),
+        Ok(outcome) => ExitCode::from(outcome.code()),
         Err(error) => {
             let text = error.to_string();
             if !text.is_empty() {

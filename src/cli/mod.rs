@@ -14,8 +14,10 @@
 mod args;
 mod commands;
 mod context;
+mod create_options;
 mod exit;
 mod output;
+mod profile;
 mod progress;
 mod signals;
 

@@ -1,80 +1,199 @@
-//! Progress for people: a line on standard error while a command works.
+//! Progress while a command works: a bar on standard error for people, lines of
+//! JSON on standard output for programs.
 
 use std::io::{self, Write as _};
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
 
 use crate::base::format;
 use crate::base::name::printable;
 use crate::base::progress::Monitor;
 use crate::cli::signals::Signals;
 
-/// How often the line is drawn at most.
+/// How often the bar is drawn at most.
 const DRAWS_PER_SECOND: u8 = 10;
 /// Items between two refreshes of the path shown.
 const PATH_INTERVAL: u64 = 32;
+/// Time between two lines of JSON.
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+/// While nobody knows how much there is to do.
+const OPEN: &str = "{spinner} [{elapsed}] {wide_msg}";
+/// Once somebody does.
+const MEASURED: &str =
+    "{spinner} [{elapsed}] [{bar:20}] {percent:>3}% {binary_bytes_per_sec} eta {eta} {wide_msg}";
 
-/// Shows progress if asked to, prints warnings, and knows of signals.
+/// Where progress is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Display {
+    Bar,
+    Json,
+    Nothing,
+}
+
+/// Shows progress, prints warnings, and knows of signals.
 pub(crate) struct Terminal {
+    display: Display,
     bar: Option<ProgressBar>,
     quiet: bool,
     signals: Signals,
+    start: Instant,
     items: AtomicU64,
     bytes: AtomicU64,
-    phase: Mutex<String>,
+    read_bytes: AtomicU64,
+    errors: AtomicU64,
+    shown: Mutex<Shown>,
+}
+
+/// What is shown besides numbers.
+#[derive(Default)]
+struct Shown {
+    phase: String,
+    path: Vec<u8>,
+    total: Option<(u64, u64)>,
+    /// When the last line of JSON was due.
+    status: Duration,
+}
+
+/// A line of JSON; others may rely on its names.
+#[derive(Serialize)]
+struct Status {
+    r#type: &'static str,
+    seconds: f64,
+    files: u64,
+    bytes: u64,
+    total_files: Option<u64>,
+    total_bytes: Option<u64>,
+    read_bytes: u64,
+    path: String,
+    errors: u64,
 }
 
 impl Terminal {
-    pub(crate) fn new(show: bool, quiet: bool, signals: Signals) -> Self {
-        let bar = show.then(|| {
+    pub(crate) fn new(display: Display, quiet: bool, signals: Signals) -> Self {
+        let bar = (display == Display::Bar).then(|| {
             let target = ProgressDrawTarget::stderr_with_hz(DRAWS_PER_SECOND);
             let bar = ProgressBar::with_draw_target(None, target);
-            if let Ok(style) = ProgressStyle::with_template("{spinner} [{elapsed}] {wide_msg}") {
-                bar.set_style(style);
-            }
+            bar.set_style(style(OPEN));
             bar.enable_steady_tick(Duration::from_millis(100));
             bar
         });
         Self {
+            display,
             bar,
             quiet,
             signals,
+            start: Instant::now(),
             items: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
-            phase: Mutex::default(),
+            read_bytes: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+            shown: Mutex::default(),
         }
     }
 
-    /// Takes the line away.
+    /// Takes the bar away.
     pub(crate) fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
     }
 
-    fn show(&self, bar: &ProgressBar, path: &str) {
-        let items = format::count(self.items.load(Ordering::Relaxed));
-        let bytes = format::bytes(self.bytes.load(Ordering::Relaxed));
-        let phase = self.phase.lock().map(|phase| phase.clone()).unwrap_or_default();
-        bar.set_message(format!("{phase}{items} items, {bytes}  {path}"));
+    fn shown(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn draw(&self, bar: &ProgressBar, shown: &Shown) {
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        let mut items = format::count(self.items.load(Ordering::Relaxed));
+        let mut size = format::bytes(bytes);
+        if let Some((total_items, total_bytes)) = shown.total {
+            items = format!("{items}/{}", format::count(total_items));
+            size = format!("{size}/{}", format::bytes(total_bytes));
+            bar.set_length(total_bytes.max(bytes));
+            bar.set_position(bytes);
+        }
+        let errors = match self.errors.load(Ordering::Relaxed) {
+            0 => String::new(),
+            errors => format!(", {}", format::plural(errors, "error", "errors")),
+        };
+        let (phase, path) = (&shown.phase, printable(&shown.path));
+        bar.set_message(format!("{phase}{items} items, {size}{errors}  {path}"));
+    }
+
+    /// Prints a line of JSON if one is due.
+    fn tell_status(&self) {
+        let elapsed = self.start.elapsed();
+        let mut shown = self.shown();
+        if elapsed < shown.status + STATUS_INTERVAL {
+            return;
+        }
+        shown.status = elapsed;
+        let status = Status {
+            r#type: "status",
+            seconds: elapsed.as_secs_f64(),
+            files: self.items.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            total_files: shown.total.map(|(items, _)| items),
+            total_bytes: shown.total.map(|(_, bytes)| bytes),
+            read_bytes: self.read_bytes.load(Ordering::Relaxed),
+            path: printable(&shown.path),
+            errors: self.errors.load(Ordering::Relaxed),
+        };
+        if let Ok(line) = serde_json::to_string(&status) {
+            // Whoever closed it wants no more; the summary will find out.
+            let _ = writeln!(io::stdout(), "{line}");
+        }
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    let style = ProgressStyle::with_template(template);
+    style.map_or_else(|_| ProgressStyle::default_bar(), |style| style.progress_chars("=> "))
 }
 
 impl Monitor for Terminal {
     fn path(&self, path: &Path) {
-        let Some(bar) = &self.bar else { return };
-        if self.items.load(Ordering::Relaxed).is_multiple_of(PATH_INTERVAL) {
-            self.show(bar, &printable(path.as_os_str().as_encoded_bytes()));
+        let is_due = || self.items.load(Ordering::Relaxed).is_multiple_of(PATH_INTERVAL);
+        if self.display == Display::Nothing || !is_due() {
+            return;
+        }
+        let mut shown = self.shown();
+        shown.path.clear();
+        shown.path.extend_from_slice(path.as_os_str().as_encoded_bytes());
+        if let Some(bar) = &self.bar {
+            self.draw(bar, &shown);
         }
     }
 
     fn advance(&self, items: u64, bytes: u64) {
         self.items.fetch_add(items, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        match &self.bar {
+            Some(bar) if bytes > 0 => self.draw(bar, &self.shown()),
+            _ if self.display == Display::Json => self.tell_status(),
+            _ => {}
+        }
+    }
+
+    fn read(&self, bytes: u64) {
+        self.read_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn total(&self, items: u64, bytes: u64) {
+        let mut shown = self.shown();
+        if let Some(bar) = self.bar.as_ref().filter(|_| shown.total.is_none()) {
+            bar.set_style(style(MEASURED));
+        }
+        shown.total = Some((items, bytes));
+    }
+
+    fn wants_total(&self) -> bool {
+        self.display != Display::Nothing
     }
 
     fn warn(&self, message: &str) {
@@ -90,13 +209,17 @@ impl Monitor for Terminal {
         }
     }
 
+    fn problem(&self, message: &str) {
+        self.errors.fetch_add(1, Ordering::Relaxed);
+        self.warn(message);
+    }
+
     fn phase(&self, name: &str) {
-        if let Ok(mut phase) = self.phase.lock() {
-            *phase = format!("{name}: ");
-        }
-        self.items.store(0, Ordering::Relaxed);
+        let mut shown = self.shown();
+        shown.phase = format!("{name}: ");
+        shown.path.clear();
         if let Some(bar) = &self.bar {
-            self.show(bar, "");
+            self.draw(bar, &shown);
         }
     }
 

@@ -39,7 +39,8 @@ impl DirectoryBuilder {
     }
 
     /// Appends an entry whose name is larger than all before it; the caller
-    /// sorts and removes duplicates.
+    /// sorts and removes duplicates. Returns the page that ended with it, if
+    /// one did.
     ///
     /// # Errors
     /// Fails if `store` does.
@@ -47,14 +48,46 @@ impl DirectoryBuilder {
         &mut self,
         entry: Entry,
         store: &mut impl FnMut(TreeId, &Record) -> Result<Hint, E>,
-    ) -> Result<(), E> {
+    ) -> Result<Option<Branch>, E> {
         self.page.push(entry);
         let page = &self.page;
         let name_hash = || page.last.as_ref().map_or(0, |name| name_boundary(name, 0));
         if page_ends(page.count, page.entries.body.len(), name_hash) {
-            self.close_page(store)?;
+            return self.close_page(store);
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// Whether the next entry begins a page.
+    #[must_use]
+    pub const fn is_at_boundary(&self) -> bool {
+        self.page.count == 0
+    }
+
+    /// Appends a whole leaf page that an earlier build of this directory made
+    /// of the very entries that come next, and tells whether it could: only at
+    /// a boundary. A page that was the last one there must be the last one here.
+    pub fn push_page(&mut self, page: Branch) -> bool {
+        let fits = self.is_at_boundary();
+        if fits {
+            self.pages.push(page);
+        }
+        fits
+    }
+
+    /// Stores the page begun last, if there is one; an empty directory has one
+    /// empty page. Nothing may be pushed any more.
+    ///
+    /// # Errors
+    /// Fails if `store` does.
+    pub fn close<E>(
+        &mut self,
+        store: &mut impl FnMut(TreeId, &Record) -> Result<Hint, E>,
+    ) -> Result<Option<Branch>, E> {
+        if self.page.count > 0 || self.pages.is_empty() {
+            return self.close_page(store);
+        }
+        Ok(None)
     }
 
     /// Stores what is left and returns the directory's root.
@@ -65,9 +98,7 @@ impl DirectoryBuilder {
         mut self,
         store: &mut impl FnMut(TreeId, &Record) -> Result<Hint, E>,
     ) -> Result<TreeRef, E> {
-        if self.page.count > 0 || self.pages.is_empty() {
-            self.close_page(store)?;
-        }
+        self.close(store)?;
         let mut level = 1;
         let mut pages = self.pages;
         while pages.len() > 1 {
@@ -80,7 +111,7 @@ impl DirectoryBuilder {
     fn close_page<E>(
         &mut self,
         store: &mut impl FnMut(TreeId, &Record) -> Result<Hint, E>,
-    ) -> Result<(), E> {
+    ) -> Result<Option<Branch>, E> {
         let mut page = std::mem::take(&mut self.page);
         let totals = page.totals;
         // An empty directory has one page and no name to file it under; its
@@ -89,8 +120,9 @@ impl DirectoryBuilder {
         let record = page.into_record();
         let id = TreeId::of(&record.canonical);
         let hint = store(id, &record)?;
-        self.pages.extend(last.map(|last| Branch { last, tree: TreeRef { id, hint, totals } }));
-        Ok(())
+        let branch = last.map(|last| Branch { last, tree: TreeRef { id, hint, totals } });
+        self.pages.extend(branch.clone());
+        Ok(branch)
     }
 }
 

@@ -36,6 +36,11 @@ pub struct Node {
     pub owner: Arc<Owner>,
     /// When its content last changed.
     pub mtime: Timestamp,
+    /// When it was last read, if that was asked for.
+    pub atime: Option<Timestamp>,
+    /// Whether it changed while it was being read, so that its content may mix
+    /// several moments.
+    pub changed_while_read: bool,
     /// The group of hard links that it belongs to, if it has any.
     pub links: Option<LinkGroup>,
     /// Its extended attributes, ACLs and capabilities included, by rising name.
@@ -62,7 +67,7 @@ pub enum Kind {
 }
 
 /// The numbers of a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Device {
     /// The major number.
     pub major: u32,
@@ -111,6 +116,8 @@ const CHAR_DEVICE: u8 = 6;
 const KIND_MASK: u8 = 0x0f;
 const HAS_LINKS: u8 = 0x10;
 const HAS_XATTRS: u8 = 0x20;
+const CHANGED_WHILE_READ: u8 = 0x40;
+const HAS_ATIME: u8 = 0x80;
 
 impl Kind {
     const fn tag(&self) -> u8 {
@@ -174,11 +181,15 @@ impl Node {
         let mut tag = self.kind.tag();
         tag |= if self.links.is_some() { HAS_LINKS } else { 0 };
         tag |= if self.xattrs.is_empty() { 0 } else { HAS_XATTRS };
+        tag |= if self.changed_while_read { CHANGED_WHILE_READ } else { 0 };
+        tag |= if self.atime.is_some() { HAS_ATIME } else { 0 };
         body.byte(tag);
         body.number(u64::from(self.mode & MODE_MASK));
         body.number(owner as u64);
-        body.signed(self.mtime.seconds());
-        body.number(u64::from(self.mtime.nanoseconds()));
+        for time in [Some(self.mtime), self.atime].into_iter().flatten() {
+            body.signed(time.seconds());
+            body.number(u64::from(time.nanoseconds()));
+        }
         if let Some(links) = &self.links {
             body.number(u64::from(links.count));
             body.raw(&links.group);
@@ -209,19 +220,18 @@ impl Node {
     ) -> Result<Self, DecodeError> {
         let body = &mut decoder.body;
         let tag = body.byte()?;
-        if tag & !(KIND_MASK | HAS_LINKS | HAS_XATTRS) != 0 {
-            return Err(body.error("a file has unknown flags"));
-        }
         let mode = body.bounded(u64::from(MODE_MASK), "the mode")?;
         let owner = body.number()?;
         let owner = usize::try_from(owner).ok().and_then(|index| owners.get(index)).cloned();
         let owner = owner.ok_or_else(|| body.error("a file names an owner not in the table"))?;
         let mtime = decode_time(decoder)?;
+        let atime = if tag & HAS_ATIME == 0 { None } else { Some(decode_time(decoder)?) };
+        let changed_while_read = tag & CHANGED_WHILE_READ != 0;
         let links = if tag & HAS_LINKS == 0 { None } else { Some(LinkGroup::decode(decoder)?) };
         let xattrs = if tag & HAS_XATTRS == 0 { Vec::new() } else { decode_xattrs(decoder)? };
         let kind = Kind::decode(tag & KIND_MASK, decoder)?;
         let mode = u16::try_from(mode).unwrap_or_default();
-        Ok(Self { kind, mode, owner, mtime, links, xattrs })
+        Ok(Self { kind, mode, owner, mtime, atime, changed_while_read, links, xattrs })
     }
 }
 

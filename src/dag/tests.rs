@@ -70,7 +70,16 @@ fn owner(uid: u32) -> Arc<Owner> {
 
 fn node(kind: Kind) -> Node {
     let mtime = Timestamp::new(-5, 999_999_999).unwrap();
-    Node { kind, mode: 0o4755, owner: owner(1), mtime, links: None, xattrs: Vec::new() }
+    Node {
+        kind,
+        mode: 0o4755,
+        owner: owner(1),
+        mtime,
+        atime: None,
+        changed_while_read: false,
+        links: None,
+        xattrs: Vec::new(),
+    }
 }
 
 fn file(content: &[u8]) -> Node {
@@ -117,13 +126,17 @@ fn any_kind() -> impl Strategy<Value = Kind> {
 fn any_node() -> impl Strategy<Value = Node> {
     let xattrs = proptest::collection::btree_map("user\\.[a-z]{1,8}", any::<Vec<u8>>(), 0..3);
     let links = any::<Option<(u32, [u8; 16])>>();
-    let time = (any::<i64>(), 0_u32..1_000_000_000);
-    (any_kind(), 0_u16..0o10000, any::<u8>(), time, links, xattrs).prop_map(
-        |(kind, mode, uid, (seconds, nanoseconds), links, xattrs)| Node {
+    let time = (any::<i64>(), 0_u32..1_000_000_000)
+        .prop_map(|(seconds, nanoseconds)| Timestamp::new(seconds, nanoseconds).unwrap());
+    let read = (proptest::option::of(time.clone()), any::<bool>());
+    (any_kind(), 0_u16..0o10000, any::<u8>(), time, read, links, xattrs).prop_map(
+        |(kind, mode, uid, mtime, (atime, changed_while_read), links, xattrs)| Node {
             kind,
             mode,
             owner: owner(u32::from(uid % 3)),
-            mtime: Timestamp::new(seconds, nanoseconds).unwrap(),
+            mtime,
+            atime,
+            changed_while_read,
             links: links.map(|(count, group)| LinkGroup { count, group }),
             xattrs: xattrs
                 .into_iter()

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use fuser::{FileAttr, FileType, INodeNo};
 
+use crate::base::time::Timestamp;
 use crate::dag::{Device, Kind, Node};
 
 /// Bytes that tools should read at once.
@@ -29,7 +30,7 @@ pub(crate) fn of_node(number: u64, node: &Node) -> FileAttr {
         ino: INodeNo(number),
         size: node.size(),
         blocks,
-        atime: mtime,
+        atime: node.atime.map_or(mtime, Timestamp::to_system_time),
         mtime,
         ctime: mtime,
         crtime: mtime,

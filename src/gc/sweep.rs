@@ -19,6 +19,8 @@ pub(crate) fn sweep(
     plan: &Plan,
     monitor: &dyn Monitor,
 ) -> Result<(), GcError> {
+    // What is remembered of sources must name nothing that may go now or later.
+    repository.drop_scan_pages(&|sequence| marked.trees.contains(sequence))?;
     doubt_runs(repository, plan)?;
     forget_dead(repository, marked, plan)?;
     for (family, live) in [(Family::Trees, &marked.trees), (Family::Data, &marked.chunks)] {

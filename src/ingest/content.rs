@@ -8,26 +8,50 @@ use rustix::fs::{SeekFrom, seek};
 use rustix::io::{Errno, pread};
 
 use crate::chunking::Chunker;
-use crate::ingest::pipeline::{Emitter, Event, Stopped};
+use crate::ingest::pipeline::Stopped;
 
 /// Bytes asked of the system at once for large files.
 const READ_BYTES: usize = 1 << 20;
 
 /// Why a file was not read to its end.
-pub(crate) enum ReadFailure {
+#[derive(Debug)]
+pub(crate) enum ReadFailure<E> {
+    /// The file cannot be read.
     Source(io::Error),
-    Stopped,
+    /// Whoever takes the content cannot.
+    Sink(E),
 }
 
-impl From<Errno> for ReadFailure {
+impl<E> From<Errno> for ReadFailure<E> {
     fn from(error: Errno) -> Self {
         Self::Source(error.into())
     }
 }
 
-impl From<Stopped> for ReadFailure {
-    fn from(Stopped: Stopped) -> Self {
-        Self::Stopped
+/// Takes the content of a file, piece by piece.
+pub(crate) trait ContentSink {
+    /// Why it cannot.
+    type Error;
+
+    /// Bytes are about to be read.
+    fn before_read(&mut self, bytes: usize) -> Result<(), Self::Error>;
+
+    /// A chunk; `is_only` says that it is all of the file.
+    fn chunk(&mut self, bytes: &[u8], is_only: bool) -> Result<(), Self::Error>;
+
+    /// The same, of bytes that nobody else needs.
+    fn owned_chunk(&mut self, bytes: Vec<u8>, is_only: bool) -> Result<(), Self::Error> {
+        self.chunk(&bytes, is_only)
+    }
+
+    /// A hole of so many bytes.
+    fn hole(&mut self, bytes: u64) -> Result<(), Self::Error>;
+}
+
+/// The pipeline has stopped, which is all that it says.
+impl From<Stopped> for ReadFailure<Stopped> {
+    fn from(stopped: Stopped) -> Self {
+        Self::Sink(stopped)
     }
 }
 
@@ -41,15 +65,15 @@ pub(crate) fn read_small(file: &OwnedFd, max: usize) -> Result<Vec<u8>, Errno> {
 /// Passes the content of a file on, up to `size`: what is appended meanwhile
 /// belongs to the next snapshot. Only a file that `may_have_holes` is asked for
 /// them.
-pub(crate) fn emit_content(
+pub(crate) fn read_content<S: ContentSink>(
     file: &OwnedFd,
     size: u64,
     may_have_holes: bool,
     chunker: &Chunker,
-    emitter: &Emitter<'_>,
-) -> Result<(), ReadFailure> {
+    sink: &mut S,
+) -> Result<(), ReadFailure<S::Error>> {
     if !may_have_holes {
-        emit_data(file, 0, size, chunker, emitter)?;
+        read_data(file, 0, size, true, chunker, sink)?;
         return Ok(());
     }
     let mut position = 0;
@@ -63,7 +87,7 @@ pub(crate) fn emit_content(
             Err(error) => return Err(error.into()),
         };
         if data > position {
-            emitter.event(Event::Hole(data - position))?;
+            sink.hole(data - position).map_err(ReadFailure::Sink)?;
         }
         if data >= size {
             break;
@@ -73,7 +97,8 @@ pub(crate) fn emit_content(
             Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NXIO) => size,
             Err(error) => return Err(error.into()),
         };
-        if !emit_data(file, data, end, chunker, emitter)? {
+        let is_all = data == 0 && end == size;
+        if !read_data(file, data, end, is_all, chunker, sink)? {
             break;
         }
         position = end;
@@ -82,65 +107,101 @@ pub(crate) fn emit_content(
 }
 
 /// Passes `start..end` on in chunks and returns whether all of it was there.
-fn emit_data(
+fn read_data<S: ContentSink>(
     file: &OwnedFd,
     start: u64,
     end: u64,
+    is_all: bool,
     chunker: &Chunker,
-    emitter: &Emitter<'_>,
-) -> Result<bool, ReadFailure> {
+    sink: &mut S,
+) -> Result<bool, ReadFailure<S::Error>> {
     let length = usize::try_from(end - start).unwrap_or(usize::MAX);
     if length <= chunker.max_bytes() {
-        return emit_piece(file, start, length, chunker, emitter);
+        return read_piece(file, start, length, is_all, chunker, sink);
     }
-    let mut buffer = Vec::with_capacity(READ_BYTES + chunker.max_bytes());
+    let room = length.min(READ_BYTES) + chunker.max_bytes();
+    let mut cutter = Cutter::new(chunker, room);
     let mut position = start;
     loop {
         // All the room there is, so that nothing is read twice.
-        let room = buffer.capacity() - buffer.len();
-        let wanted = usize::try_from(end - position).unwrap_or(usize::MAX).min(room);
-        let read = fill(file, &mut buffer, position, wanted)?;
+        let wanted = usize::try_from(end - position).unwrap_or(usize::MAX).min(cutter.room());
+        sink.before_read(wanted).map_err(ReadFailure::Sink)?;
+        let read = fill(file, &mut cutter.buffer, position, wanted)?;
         position += read as u64;
         let at_end = position >= end || read < wanted;
-        let mut rest = buffer.as_slice();
-        while let Some(length) = chunker.cut(rest, at_end) {
-            let (chunk, tail) = rest.split_at_checked(length).unwrap_or((rest, &[]));
-            emitter.chunk(chunk.to_vec())?;
-            rest = tail;
-        }
-        let kept = rest.len();
-        buffer.drain(..buffer.len() - kept);
+        cutter.cut(at_end, is_all, sink).map_err(ReadFailure::Sink)?;
         if at_end {
             return Ok(position >= end);
         }
     }
 }
 
-/// Passes a piece on that fits into one chunk, without a copy if it is one.
-fn emit_piece(
-    file: &OwnedFd,
-    start: u64,
-    length: usize,
-    chunker: &Chunker,
-    emitter: &Emitter<'_>,
-) -> Result<bool, ReadFailure> {
-    let mut bytes = Vec::with_capacity(length);
-    let read = fill(file, &mut bytes, start, length)?;
-    if read > chunker.min_bytes() {
-        let mut rest = bytes.as_slice();
-        while let Some(cut) = chunker.cut(rest, true).filter(|cut| *cut < rest.len()) {
-            let (chunk, tail) = rest.split_at_checked(cut).unwrap_or((rest, &[]));
-            emitter.chunk(chunk.to_vec())?;
+/// Cuts a stream that arrives in buffers.
+pub(crate) struct Cutter<'a> {
+    chunker: &'a Chunker,
+    /// Bytes that are not passed on yet; its capacity stays as it is.
+    pub(crate) buffer: Vec<u8>,
+    chunks: u64,
+}
+
+impl<'a> Cutter<'a> {
+    /// Returns a cutter that holds `bytes`, more than the largest chunk has.
+    pub(crate) fn new(chunker: &'a Chunker, bytes: usize) -> Self {
+        Self { chunker, buffer: Vec::with_capacity(bytes), chunks: 0 }
+    }
+
+    /// The bytes that may be appended.
+    pub(crate) fn room(&self) -> usize {
+        self.buffer.capacity() - self.buffer.len()
+    }
+
+    /// Passes on the chunks that are whole.
+    pub(crate) fn cut<S: ContentSink>(
+        &mut self,
+        at_end: bool,
+        is_all: bool,
+        sink: &mut S,
+    ) -> Result<(), S::Error> {
+        let mut rest = self.buffer.as_slice();
+        while let Some(length) = self.chunker.cut(rest, at_end) {
+            let (chunk, tail) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+            let is_only = is_all && at_end && self.chunks == 0 && tail.is_empty();
+            sink.chunk(chunk, is_only)?;
+            self.chunks += 1;
             rest = tail;
         }
         let kept = rest.len();
-        if kept < bytes.len() {
-            bytes.drain(..bytes.len() - kept);
+        self.buffer.drain(..self.buffer.len() - kept);
+        Ok(())
+    }
+}
+
+/// Passes a piece on that fits into one chunk, without a copy if it is one.
+fn read_piece<S: ContentSink>(
+    file: &OwnedFd,
+    start: u64,
+    length: usize,
+    is_all: bool,
+    chunker: &Chunker,
+    sink: &mut S,
+) -> Result<bool, ReadFailure<S::Error>> {
+    let mut bytes = Vec::with_capacity(length);
+    sink.before_read(length).map_err(ReadFailure::Sink)?;
+    let read = fill(file, &mut bytes, start, length)?;
+    let mut rest = bytes.as_slice();
+    if read > chunker.min_bytes() {
+        while let Some(cut) = chunker.cut(rest, true).filter(|cut| *cut < rest.len()) {
+            let (chunk, tail) = rest.split_at_checked(cut).unwrap_or((rest, &[]));
+            sink.chunk(chunk, false).map_err(ReadFailure::Sink)?;
+            rest = tail;
         }
     }
-    if !bytes.is_empty() {
-        emitter.chunk(bytes)?;
-    }
+    let outcome = match rest.len() {
+        0 => Ok(()),
+        kept if kept == read => sink.owned_chunk(bytes, is_all),
+        _ => sink.chunk(rest, false),
+    };
+    outcome.map_err(ReadFailure::Sink)?;
     Ok(read == length)
 }
 

@@ -1,10 +1,12 @@
 //! What can go wrong: with a source, with the repository, or on request.
 
 use std::io;
+use std::sync::{Mutex, PoisonError};
 
 use crate::base::limits::MANIFEST_LIST_MAX;
 use crate::base::name::printable;
 use crate::base::progress::Monitor;
+use crate::ingest::selection::PatternError;
 use crate::repository::RepositoryError;
 
 /// Why there is no snapshot.
@@ -28,8 +30,21 @@ pub enum IngestError {
     /// A thread ended in a way that it never should.
     #[error("Internal error: {0}")]
     Internal(&'static str),
+    /// A pattern makes no sense.
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+    /// The stream to save did not come to a good end.
+    #[error("{0}; no snapshot was made")]
+    Stream(String),
+    /// What is remembered of the sources does not fit the repository. Never
+    /// leaves this layer: everything is read again instead.
+    #[error("What is remembered of the sources does not fit the repository ({0})")]
+    Stale(String),
     /// It was cancelled.
-    #[error("Cancelled; no snapshot was made, and `icecore gc` removes what was stored so far")]
+    #[error(
+        "Cancelled; no snapshot was made. The next `icecore create` goes on from what was stored \
+         so far, `icecore gc` removes it"
+    )]
     Cancelled,
 }
 
@@ -54,20 +69,16 @@ pub struct SourceError {
     pub problem: String,
 }
 
-impl SourceError {
-    /// Describes a failed system call.
-    pub(crate) fn io(path: &[u8], action: &str, error: impl Into<io::Error>) -> Self {
-        let error = error.into();
-        let problem = match error.kind() {
-            io::ErrorKind::NotFound => "vanished before it could be saved".to_owned(),
-            _ => format!("cannot {action}: {}", describe(&error)),
-        };
-        Self { path: path.to_vec(), problem }
+/// Says what could not be done to an item, and why.
+pub(crate) fn problem(action: &str, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "vanished before it could be saved".to_owned(),
+        _ => format!("cannot {action}: {}", describe(error)),
     }
 }
 
 /// The system's words without the number behind them.
-fn describe(error: &io::Error) -> String {
+pub(crate) fn describe(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_owned()
 }
@@ -86,21 +97,33 @@ fn shortened(message: &str) -> String {
     format!("{} [...] {}", start.unwrap_or_default(), end.unwrap_or_default())
 }
 
-/// Source errors so far: how many, and the first messages.
+/// Source errors so far, from whichever thread meets them: how many, and the
+/// first messages.
 #[derive(Debug, Default)]
 pub(crate) struct SourceErrors {
-    pub(crate) count: u64,
-    pub(crate) messages: Vec<String>,
+    found: Mutex<(u64, Vec<String>)>,
 }
 
 impl SourceErrors {
-    pub(crate) fn add(&mut self, error: &SourceError, monitor: &dyn Monitor) {
+    pub(crate) fn add(&self, path: &[u8], problem: &str, monitor: &dyn Monitor) {
+        let error = SourceError { path: path.to_vec(), problem: problem.to_owned() };
         let message = shortened(&error.to_string());
-        monitor.warn(&message);
-        self.count += 1;
-        if self.messages.len() < MANIFEST_LIST_MAX {
-            self.messages.push(message);
+        monitor.problem(&message);
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.0 += 1;
+        if found.1.len() < MANIFEST_LIST_MAX {
+            found.1.push(message);
         }
+    }
+
+    /// How many there were.
+    pub(crate) fn count(&self) -> u64 {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// The first messages.
+    pub(crate) fn messages(&self) -> Vec<String> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
     }
 }
 
@@ -113,9 +136,9 @@ mod tests {
     #[test]
     fn a_message_is_bounded_however_deep_the_path_that_it_names() {
         let path = "d\u{e9}/".repeat(50_000).into_bytes();
-        let mut errors = SourceErrors::default();
-        errors.add(&SourceError { path, problem: "cannot open it".to_owned() }, &Silent);
-        let message = errors.messages.first().unwrap();
+        let errors = SourceErrors::default();
+        errors.add(&path, "cannot open it", &Silent);
+        let message = &errors.messages()[0];
         assert!(message.len() < 5000 && message.ends_with("cannot open it"), "{message}");
         assert!(message.len() < MANIFEST_TEXT_BYTES_MAX);
         assert!(message.len() * MANIFEST_LIST_MAX < TREE_BYTES_MAX);

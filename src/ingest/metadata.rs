@@ -2,21 +2,21 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{Stat, fgetxattr, flistxattr, lgetxattr, llistxattr};
+use rustix::fs::{fgetxattr, flistxattr, lgetxattr, llistxattr};
 use rustix::io::Errno;
 
 use crate::base::limits::{
     LABEL_BYTES_MAX, XATTR_NAME_BYTES_MAX, XATTR_TOTAL_BYTES_MAX, XATTR_VALUE_BYTES_MAX,
 };
-use crate::base::name::EntryName;
 use crate::base::time::Timestamp;
-use crate::dag::node::MODE_MASK;
 use crate::dag::{Kind, LinkGroup, Node, Owner, Xattr};
+use crate::ingest::location::Location;
+use crate::ingest::status::Status;
 
 /// Everything about an item but its kind.
 #[derive(Clone, Debug)]
@@ -24,49 +24,60 @@ pub(crate) struct Metadata {
     pub(crate) mode: u16,
     pub(crate) owner: Arc<Owner>,
     pub(crate) mtime: Timestamp,
+    pub(crate) atime: Option<Timestamp>,
     pub(crate) links: Option<LinkGroup>,
     pub(crate) xattrs: Vec<Xattr>,
+    pub(crate) changed_while_read: bool,
 }
 
 impl Metadata {
-    /// Makes a node of it.
-    pub(crate) fn into_node(self, kind: Kind) -> Node {
-        let Self { mode, owner, mtime, links, xattrs } = self;
-        Node { kind, mode, owner, mtime, links, xattrs }
-    }
-}
-
-/// Turns what `stat` says into metadata; remembers the names of owners.
-#[derive(Debug, Default)]
-pub(crate) struct MetadataReader {
-    owners: HashMap<(u32, u32), Arc<Owner>>,
-}
-
-impl MetadataReader {
-    pub(crate) fn metadata(
-        &mut self,
-        stat: &Stat,
-        links: Option<LinkGroup>,
+    /// Makes metadata of what the system says.
+    pub(crate) fn new(
+        status: &Status,
+        owner: Arc<Owner>,
+        with_atime: bool,
         xattrs: Vec<Xattr>,
-    ) -> Metadata {
-        let nanoseconds = u32::try_from(stat.st_mtime_nsec).unwrap_or(0);
-        Metadata {
-            mode: u16::try_from(stat.st_mode & u32::from(MODE_MASK)).unwrap_or(0),
-            owner: self.owner(stat.st_uid, stat.st_gid),
-            mtime: Timestamp::new(stat.st_mtime, nanoseconds).unwrap_or_default(),
-            links,
+    ) -> Self {
+        Self {
+            mode: status.mode,
+            owner,
+            mtime: status.mtime,
+            atime: with_atime.then_some(status.atime),
+            links: None,
             xattrs,
+            changed_while_read: false,
         }
     }
 
-    fn owner(&mut self, uid: u32, gid: u32) -> Arc<Owner> {
-        let made = self.owners.entry((uid, gid)).or_insert_with(|| {
+    /// Makes a node of it.
+    pub(crate) fn into_node(self, kind: Kind) -> Node {
+        let Self { mode, owner, mtime, atime, links, xattrs, changed_while_read } = self;
+        Node { kind, mode, owner, mtime, atime, changed_while_read, links, xattrs }
+    }
+}
+
+/// Owners with their names, each asked for once.
+#[derive(Debug, Default)]
+pub(crate) struct Owners {
+    known: Mutex<HashMap<(u32, u32), Arc<Owner>>>,
+}
+
+impl Owners {
+    /// Returns the owner of an item.
+    pub(crate) fn of(&self, status: &Status) -> Arc<Owner> {
+        self.of_ids(status.uid, status.gid)
+    }
+
+    /// Returns an owner by its numbers.
+    pub(crate) fn of_ids(&self, uid: u32, gid: u32) -> Arc<Owner> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let owner = known.entry((uid, gid)).or_insert_with(|| {
             let user = uzers::get_user_by_uid(uid).map(|user| label(user.name().as_bytes()));
             let group = uzers::get_group_by_gid(gid).map(|group| label(group.name().as_bytes()));
             let (user, group) = (user.unwrap_or_default(), group.unwrap_or_default());
             Arc::new(Owner { uid, gid, user, group })
         });
-        made.clone()
+        owner.clone()
     }
 }
 
@@ -81,18 +92,20 @@ fn label(name: &[u8]) -> Box<str> {
 pub(crate) enum XattrSource<'a> {
     /// An open file.
     File(&'a OwnedFd),
-    /// A name in an open directory: a symlink or another item that is not to be
-    /// opened. Reached through `/proc`, since its path may be too long.
-    Name(BorrowedFd<'a>, &'a EntryName),
-    /// A path of a named source's parent.
+    /// An item that is not to be opened, such as a symlink. In a directory it is
+    /// reached through `/proc`, since its path may be too long.
+    Location(&'a Location),
+    /// A path.
     Path(PathBuf),
+    /// They are not kept.
+    Nowhere,
 }
 
 impl<'a> XattrSource<'a> {
     /// Reads all attributes, sorted by name. One that vanishes meanwhile is
     /// left out.
     pub(crate) fn read(self) -> io::Result<Vec<Xattr>> {
-        let place = self.resolve();
+        let Some(place) = self.resolve() else { return Ok(Vec::new()) };
         let names = match place.list() {
             Ok(names) => names,
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(Vec::new()),
@@ -117,17 +130,20 @@ impl<'a> XattrSource<'a> {
         Ok(xattrs)
     }
 
-    fn resolve(self) -> XattrPlace<'a> {
-        match self {
+    fn resolve(self) -> Option<XattrPlace<'a>> {
+        Some(match self {
+            Self::Nowhere => return None,
             Self::File(file) => XattrPlace::File(file),
-            Self::Name(directory, name) => {
-                let number = directory.as_raw_fd();
-                let mut path = PathBuf::from(format!("/proc/self/fd/{number}"));
-                path.push(name.as_os_str());
+            Self::Location(location) => {
+                let mut path = PathBuf::new();
+                if let Some(directory) = location.directory() {
+                    path.push(format!("/proc/self/fd/{}", directory.as_raw_fd()));
+                }
+                path.push(location.path());
                 XattrPlace::Path(path)
             }
             Self::Path(path) => XattrPlace::Path(path),
-        }
+        })
     }
 }
 

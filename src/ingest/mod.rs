@@ -8,156 +8,318 @@
 //! - A symlink is never followed, but for the parents of a named source.
 //! - A failure of a source is reported and passed over; a failure of the
 //!   repository ends everything. The two are different types.
-//! - Nothing is committed after a failure of the repository or a cancellation.
-//! - At most [`IN_FLIGHT_BYTES`] of content are held between the stages.
+//! - Nothing is committed after a failure of the repository, of a stream, or a
+//!   cancellation.
+//! - An item counts as unchanged only if all that its file system says of it is
+//!   what was said when it was read, and that was no moment in which a change
+//!   could hide. Without the records of the last time everything is read.
+//! - At most [`pipeline::IN_FLIGHT_BYTES`] of content are held between the
+//!   stages.
 //!
 //! Imports: `base`, `chunking`, `compression`, `dag`, `repository`.
 
 mod build;
 mod content;
 mod error;
+mod estimate;
+mod item;
 mod listing;
+mod location;
 mod metadata;
 mod mounts;
 mod pipeline;
+mod rate;
+mod record;
+mod request;
+mod selection;
 mod source;
+mod status;
+mod stream;
 mod walk;
 
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Instant;
 
-use crate::base::id::SnapshotId;
-use crate::base::limits::{MANIFEST_LIST_MAX, MANIFEST_TEXT_BYTES_MAX};
+use rustix::fs::CWD;
+
 use crate::base::progress::Monitor;
 use crate::base::time::Timestamp;
-use crate::compression::Compression;
-use crate::dag::{Counters, Manifest};
-use crate::repository::{Added, Writer};
+use crate::chunking::Chunker;
+use crate::dag::{Counters, Manifest, Node, TreeRef};
+use crate::ingest::build::Tally;
+use crate::ingest::error::SourceErrors;
+use crate::ingest::estimate::Estimate;
+use crate::ingest::item::ItemReader;
+use crate::ingest::metadata::Owners;
+use crate::ingest::mounts::PseudoFileSystems;
+use crate::ingest::pipeline::{Emitter, Outcome, Stopped};
+use crate::ingest::rate::RateLimiter;
+use crate::ingest::record::Recorder;
+use crate::ingest::selection::Selection;
+use crate::ingest::source::Place;
+use crate::ingest::status::{Fingerprinter, Status};
+use crate::ingest::walk::{WalkContext, Walked, Walker};
+use crate::repository::{Session, Writer};
 
 pub use error::{IngestError, SourceError};
-
-/// Bytes of content held between the stages at most.
-pub const IN_FLIGHT_BYTES: usize = 64 << 20;
-
-/// What to take a snapshot of, and what to record about it.
-#[derive(Clone, Debug)]
-pub struct CreateRequest {
-    /// Files and directories, absolute or relative to the working directory.
-    pub sources: Vec<PathBuf>,
-    /// What relative sources are relative to.
-    pub working_directory: PathBuf,
-    /// The host's name.
-    pub host: String,
-    /// The user's name.
-    pub user: String,
-    /// A text of the user's.
-    pub description: String,
-    /// Labels of the user's.
-    pub tags: Vec<String>,
-    /// The snapshot's time.
-    pub time: Timestamp,
-    /// The program's name and version.
-    pub program: String,
-    /// The snapshot that this one follows.
-    pub parent: Option<SnapshotId>,
-    /// Threads that hash and compress.
-    pub workers: usize,
-    /// How chunks are compressed.
-    pub compression: Compression,
-}
-
-/// What became of it.
-#[derive(Clone, Debug)]
-pub struct CreateReport {
-    /// The snapshot.
-    pub id: SnapshotId,
-    /// What it holds.
-    pub counters: Counters,
-    /// What was new.
-    pub added: Added,
-    /// What was left out on purpose.
-    pub notes: Vec<String>,
-    /// Messages about source items that could not be read whole, the first of
-    /// them.
-    pub errors: Vec<String>,
-    /// How long it took.
-    pub duration: Duration,
-}
+pub use request::{Changes, CreateReport, CreateRequest, Input};
+pub use selection::{IGNORE_FILE, Marker, PatternError, SelectionOptions};
+pub use status::Detection;
+pub use stream::{StreamRequest, StreamSource};
 
 /// Takes a snapshot.
 ///
 /// # Errors
-/// Fails if the repository does, if no source can be read at all, or if it was
-/// cancelled; then there is no snapshot.
+/// Fails if the repository does, if no source can be read at all, if a stream
+/// does not come to a good end, or if it was cancelled; then there is no
+/// snapshot.
 pub fn create(
     writer: &Writer,
     request: &CreateRequest,
     monitor: &dyn Monitor,
 ) -> Result<CreateReport, IngestError> {
-    let start = Instant::now();
-    check_texts(request)?;
-    let mut session = writer.begin()?;
-    let plan = source::plan(&request.sources, &request.working_directory, monitor)?;
-    let outcome = pipeline::run(writer, &mut session, plan, request, monitor)?;
-    let added = session.added();
-    let counters = Counters {
-        added_bytes: added.plain_bytes,
-        stored_bytes: added.stored_bytes,
-        errors: outcome.errors.count,
-        ..outcome.counters
-    };
-    let sources = request.sources.iter().map(|source| source.as_os_str().as_bytes().to_vec());
-    let manifest = Manifest {
-        time: request.time,
-        finished: Timestamp::now(),
-        host: request.host.clone(),
-        user: request.user.clone(),
-        sources: sources.collect(),
-        description: request.description.clone(),
-        tags: request.tags.clone(),
-        parent: request.parent,
-        excludes: Vec::new(),
-        program: request.program.clone(),
-        counters,
-        errors: outcome.errors.messages.clone(),
-        root: outcome.root,
-    };
-    if monitor.cancelled() {
-        return Err(IngestError::Cancelled);
+    request.check()?;
+    match Creation::new(writer, request, monitor)?.run() {
+        Err(IngestError::Stale(detail)) => {
+            monitor.warn(&format!(
+                "What is remembered of the sources does not fit the repository ({detail}); \
+                 everything is read again"
+            ));
+            writer.drop_scan_pages(&|_| false)?;
+            Creation::new(writer, request, monitor)?.run()
+        }
+        outcome => outcome,
     }
-    let id = session.commit(&manifest)?;
-    Ok(CreateReport {
-        id,
-        counters,
-        added,
-        notes: outcome.notes,
-        errors: outcome.errors.messages,
-        duration: start.elapsed(),
-    })
 }
 
-/// Refuses texts that the manifest could not hold, before anything is read.
-fn check_texts(request: &CreateRequest) -> Result<(), IngestError> {
-    let too_long = |what, max| IngestError::TooLong { what, max };
-    if request.sources.len() > MANIFEST_LIST_MAX {
-        return Err(too_long("the list of sources", MANIFEST_LIST_MAX));
+/// One attempt at a snapshot.
+struct Creation<'a> {
+    writer: &'a Writer,
+    request: &'a CreateRequest,
+    monitor: &'a dyn Monitor,
+    selection: Selection,
+    errors: SourceErrors,
+    pseudo: PseudoFileSystems,
+    parent: Option<(crate::base::id::SnapshotId, Manifest)>,
+    start: Instant,
+}
+
+impl<'a> Creation<'a> {
+    fn new(
+        writer: &'a Writer,
+        request: &'a CreateRequest,
+        monitor: &'a dyn Monitor,
+    ) -> Result<Self, IngestError> {
+        Ok(Self {
+            writer,
+            request,
+            monitor,
+            selection: Selection::new(&request.selection)?,
+            errors: SourceErrors::default(),
+            pseudo: PseudoFileSystems::read(),
+            parent: request.find_parent(writer)?,
+            start: Instant::now(),
+        })
     }
-    if request.tags.len() > MANIFEST_LIST_MAX {
-        return Err(too_long("the list of tags", MANIFEST_LIST_MAX));
+
+    fn run(&self) -> Result<CreateReport, IngestError> {
+        let dry_run = self.request.dry_run;
+        let mut session =
+            if dry_run { self.writer.begin_dry_run()? } else { self.writer.begin()? };
+        let outcome = match self.read(&mut session) {
+            Err(IngestError::Cancelled) => {
+                // What was read need not be read again. If it cannot be kept,
+                // nothing is lost but time.
+                let _ = session.checkpoint();
+                return Err(IngestError::Cancelled);
+            }
+            outcome => outcome?,
+        };
+        let added = session.added();
+        let Outcome { root, tally, walked } = outcome;
+        let counters = self.counters(&root, &session);
+        let manifest = self.manifest(root, counters);
+        if self.monitor.cancelled() {
+            return Err(IngestError::Cancelled);
+        }
+        self.monitor.phase("committing");
+        let id = if dry_run { None } else { Some(session.commit(&manifest)?) };
+        Ok(CreateReport {
+            id,
+            parent: manifest.parent,
+            time: manifest.time,
+            counters,
+            changes: changes(&counters, &tally),
+            excluded: walked.excluded,
+            added,
+            notes: walked.notes,
+            errors: self.errors.messages(),
+            duration: self.start.elapsed(),
+        })
     }
-    let label_max = crate::base::limits::LABEL_BYTES_MAX;
-    for (what, text, max) in [
-        ("the description", &request.description, MANIFEST_TEXT_BYTES_MAX),
-        ("the host's name", &request.host, label_max),
-        ("the user's name", &request.user, label_max),
-    ] {
-        if text.len() > max {
-            return Err(too_long(what, max));
+
+    /// Reads all input into the session.
+    fn read(&self, session: &mut Session<'_>) -> Result<Outcome<Walked>, IngestError> {
+        let request = self.request;
+        let reader = ItemReader {
+            repository: self.writer,
+            monitor: self.monitor,
+            compression: request.compression,
+            chunker: Chunker::new(&self.writer.config().chunker),
+            owners: Owners::default(),
+            fingerprinter: Fingerprinter {
+                detection: request.detection,
+                with_atime: request.with_atime,
+                now: Timestamp::now(),
+            },
+            rate: RateLimiter::new(request.bytes_per_second),
+        };
+        let parent = self.parent.as_ref().and_then(|(_, parent)| parent.tree());
+        let previous: Option<TreeRef> = parent.copied();
+        let (errors, workers) = (&self.errors, request.read_concurrency);
+        match &request.input {
+            Input::Stream(stream) => {
+                pipeline::run(&reader, session, previous, errors, workers, |emitter| {
+                    stream::produce(stream, &reader, emitter).map(|()| Walked::default())
+                })
+            }
+            Input::Files { sources, working_directory } => {
+                let root = source::plan(sources, working_directory, errors, self.monitor)?;
+                let done = AtomicBool::new(false);
+                thread::scope(|scope| {
+                    self.tell_total(scope, &root, &done);
+                    let outcome =
+                        pipeline::run(&reader, session, previous, errors, workers, |emitter| {
+                            self.walk(root, &reader, emitter)
+                        });
+                    done.store(true, Ordering::Relaxed);
+                    outcome
+                })
+            }
         }
     }
-    if request.tags.iter().any(|tag| tag.len() > MANIFEST_TEXT_BYTES_MAX) {
-        return Err(too_long("a tag", MANIFEST_TEXT_BYTES_MAX));
+
+    fn walk(
+        &self,
+        root: Place,
+        reader: &ItemReader<'_>,
+        emitter: Emitter<'_>,
+    ) -> Result<Walked, IngestError> {
+        let context = self.walk_context(self.monitor, &self.errors);
+        let keys = Some(reader.fingerprinter.context(&self.request.host));
+        let recorder = Recorder::new(emitter, reader, &self.errors, &self.pseudo, keys);
+        let mut failure = None;
+        let walked = Walker::new(&context, recorder).run(root, &mut |recorder| {
+            failure = recorder.into_failure();
+        });
+        match (walked, failure) {
+            (Ok(walked), _) => Ok(walked),
+            (Err(Stopped), Some(error)) => Err(error.into()),
+            (Err(Stopped), None) => Err(IngestError::Internal("the walk ended early")),
+        }
     }
-    Ok(())
+
+    fn walk_context<'b>(
+        &'b self,
+        monitor: &'b dyn Monitor,
+        errors: &'b SourceErrors,
+    ) -> WalkContext<'b> {
+        let repository = Status::of_name(CWD, self.writer.path(), true);
+        WalkContext {
+            monitor,
+            errors,
+            selection: &self.selection,
+            repository: repository.ok().map(|status| status.identity()),
+            pseudo: &self.pseudo,
+        }
+    }
+
+    /// Tells the monitor how much there is to do: as much as in the parent, or
+    /// else what a walk beside the real one counts.
+    fn tell_total<'scope, 'env>(
+        &'env self,
+        scope: &'scope thread::Scope<'scope, 'env>,
+        root: &Place,
+        done: &'env AtomicBool,
+    ) {
+        if !self.monitor.wants_total() {
+            return;
+        }
+        if let Some((_, parent)) = &self.parent {
+            let counters = parent.counters;
+            self.monitor.total(counters.files + counters.dirs, counters.bytes);
+            return;
+        }
+        let root = root.clone();
+        scope.spawn(move || {
+            let monitor = Aside { monitor: self.monitor, done };
+            let errors = SourceErrors::default();
+            let context = self.walk_context(&monitor, &errors);
+            let estimate = Estimate::new(self.monitor);
+            // Cut short it has said what it knows.
+            let _ = Walker::new(&context, estimate).run(root, &mut |estimate| estimate.tell());
+        });
+    }
+
+    fn counters(&self, root: &Node, session: &Session<'_>) -> Counters {
+        let added = session.added();
+        let totals = match &root.kind {
+            crate::dag::Kind::Directory(tree) => tree.totals,
+            _ => Default::default(),
+        };
+        Counters {
+            files: totals.files,
+            dirs: totals.directories,
+            bytes: totals.bytes,
+            added_bytes: added.plain_bytes,
+            stored_bytes: added.stored_bytes,
+            errors: self.errors.count(),
+        }
+    }
+
+    fn manifest(&self, root: Node, counters: Counters) -> Manifest {
+        let request = self.request;
+        Manifest {
+            time: request.time,
+            finished: Timestamp::now(),
+            host: request.host.clone(),
+            user: request.user.clone(),
+            sources: request.source_names.clone(),
+            description: request.description.clone(),
+            tags: request.tags.clone(),
+            parent: self.parent.as_ref().map(|(id, _)| *id),
+            excludes: request.exclude_texts(),
+            program: request.program.clone(),
+            counters,
+            errors: self.errors.messages(),
+            root,
+        }
+    }
+}
+
+fn changes(counters: &Counters, tally: &Tally) -> Changes {
+    let unmodified = |all: u64, new: u64, changed: u64| all.saturating_sub(new + changed);
+    Changes {
+        files_new: tally.files_new,
+        files_changed: tally.files_changed,
+        files_unmodified: unmodified(counters.files, tally.files_new, tally.files_changed),
+        dirs_new: tally.dirs_new,
+        dirs_changed: tally.dirs_changed,
+        dirs_unmodified: unmodified(counters.dirs, tally.dirs_new, tally.dirs_changed),
+        files_read: tally.files_read,
+        bytes_read: tally.bytes_read,
+    }
+}
+
+/// A monitor of work beside the real one: silent, and over with it.
+struct Aside<'a> {
+    monitor: &'a dyn Monitor,
+    done: &'a AtomicBool,
+}
+
+impl Monitor for Aside<'_> {
+    fn cancelled(&self) -> bool {
+        self.done.load(Ordering::Relaxed) || self.monitor.cancelled()
+    }
 }

@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::fs;
 
+use crate::dag::Device;
+
 /// File systems that the kernel makes up. tmpfs is none of them.
 const PSEUDO: [&str; 22] = [
     "autofs",
@@ -33,7 +35,7 @@ const PSEUDO: [&str; 22] = [
 /// The pseudo file systems that are mounted, by device number.
 #[derive(Debug, Default)]
 pub(crate) struct PseudoFileSystems {
-    types: HashMap<(u32, u32), String>,
+    types: HashMap<Device, String>,
 }
 
 impl PseudoFileSystems {
@@ -44,14 +46,14 @@ impl PseudoFileSystems {
     }
 
     /// The type of the pseudo file system on a device, if it is one.
-    pub(crate) fn type_of(&self, device: (u32, u32)) -> Option<&str> {
+    pub(crate) fn type_of(&self, device: Device) -> Option<&str> {
         self.types.get(&device).map(String::as_str)
     }
 }
 
 /// Takes the device and the type from a line such as
 /// `36 35 98:0 /root /mnt rw shared:1 - ext4 /dev/sda1 rw`.
-fn parse_line(line: &str) -> Option<((u32, u32), String)> {
+fn parse_line(line: &str) -> Option<(Device, String)> {
     let (before, after) = line.split_once(" - ")?;
     let (major, minor) = before.split(' ').nth(2)?.split_once(':')?;
     let mut fields = after.split(' ');
@@ -60,7 +62,7 @@ fn parse_line(line: &str) -> Option<((u32, u32), String)> {
         ("fuse", Some("icecore")) => "fuse.icecore",
         (kind, _) => kind,
     };
-    let device = (major.parse().ok()?, minor.parse().ok()?);
+    let device = Device { major: major.parse().ok()?, minor: minor.parse().ok()? };
     PSEUDO.contains(&kind).then(|| (device, kind.to_owned()))
 }
 
@@ -71,9 +73,12 @@ mod tests {
     #[test]
     fn only_pseudo_file_systems_are_listed() {
         let proc = "23 28 0:21 / /proc rw,nosuid shared:12 - proc proc rw";
-        assert_eq!(parse_line(proc), Some(((0, 21), "proc".to_owned())));
+        assert_eq!(parse_line(proc), Some((Device { major: 0, minor: 21 }, "proc".to_owned())));
         let ours = "99 28 0:50 / /my\\040mount ro - fuse.icecore icecore ro";
-        assert_eq!(parse_line(ours), Some(((0, 50), "fuse.icecore".to_owned())));
+        assert_eq!(
+            parse_line(ours),
+            Some((Device { major: 0, minor: 50 }, "fuse.icecore".to_owned()))
+        );
         assert_eq!(parse_line(&ours.replace("fuse.icecore", "fuse")), parse_line(ours));
         for real in ["24 1 8:1 / / rw - ext4 /dev/sda1 rw", "25 1 0:30 / /tmp rw - tmpfs t rw", ""]
         {

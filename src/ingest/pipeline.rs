@@ -5,64 +5,115 @@
 //!       `--jobs--> workers --results--^
 //! ```
 //!
-//! The walker puts a chunk's job into the workers' queue and a ticket for its
-//! result into the events. The builder takes the events in order and waits for
-//! each ticket, so the order of the walk is the order of the store.
+//! The walker puts an item's or a chunk's job into the workers' queue and a
+//! ticket for its result into the events. The builder takes the events in order
+//! and waits for each ticket, so the order of the walk is the order of the
+//! store.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
-use std::thread;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, Scope};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
-use crate::base::id::ChunkId;
 use crate::base::name::EntryName;
-use crate::base::progress::Monitor;
-use crate::compression::Compression;
-use crate::dag::{Counters, Node};
-use crate::ingest::build::Builder;
+use crate::dag::{Node, TreeRef};
+use crate::ingest::build::{Builder, Tally};
+use crate::ingest::content::ContentSink;
 use crate::ingest::error::{IngestError, SourceErrors};
+use crate::ingest::item::{ItemJob, ItemOutcome, ItemReader};
 use crate::ingest::metadata::Metadata;
-use crate::ingest::source::Plan;
-use crate::ingest::walk::{Walk, Walker};
-use crate::ingest::{CreateRequest, IN_FLIGHT_BYTES};
-use crate::repository::{PreparedChunk, Repository, RepositoryError, Session, Writer, envelope};
+use crate::ingest::status::Identity;
+use crate::repository::{Fingerprint, PreparedChunk, RepositoryError, ScanKey, ScanPage, Session};
 
 /// Events between walker and builder at most.
 const EVENTS_MAX: usize = 4096;
-
-/// Names a file within the source: device and inode number.
-pub(crate) type Identity = (u64, u64);
+/// Bytes of content held between the stages at most.
+pub(crate) const IN_FLIGHT_BYTES: usize = 64 << 20;
+/// Bytes that an item counts at least, which bounds how many are in flight.
+const ITEM_BYTES_MIN: usize = 64 << 10;
 
 /// What the walker met, in order.
 pub(crate) enum Event {
-    /// A directory begins; the root has no name.
-    Enter(Option<EntryName>, Metadata),
-    /// It ends.
+    /// A directory begins.
+    Enter(Box<EnteredDirectory>),
+    /// What was seen of the next items when the directory was walked last.
+    Page { page: Arc<ScanPage>, is_first: bool },
+    /// So many items of that page did not change.
+    Same(Range<usize>),
+    /// The items of that page are over.
+    EndPage,
+    /// The directory ends.
     Leave,
-    /// An item that needs no reading.
-    Item(EntryName, Node),
-    /// A file begins whose segments follow. Given an identity, its content is
-    /// remembered for the links to come.
-    FileStart(EntryName, Metadata, Option<Identity>),
+    /// An item that a worker reads.
+    Item { name: EntryName, recorded: Option<usize>, ticket: Ticket<ItemOutcome> },
+    /// A file begins that the walker reads; its content follows.
+    Begin(EntryName, Option<usize>),
     /// The next hole of the file, in bytes.
     Hole(u64),
-    /// The next chunk of the file.
-    Chunk(Ticket),
+    /// The next chunk of the file, and whether it is the only one.
+    Chunk(Ticket<Prepared>, bool),
+    /// All of the file so far is void.
+    Restart,
     /// The file ends.
-    FileEnd,
+    End(Box<EndedFile>),
     /// The file could not be read to its end and is left out.
-    FileFailed,
-    /// Another link to a file that was read before.
-    Link(EntryName, Metadata, Identity),
+    Failed,
+    /// Another link to a file whose content was read before; should that have
+    /// failed, the job tells how to read this one.
+    Link { name: EntryName, recorded: Option<usize>, job: Box<ItemJob> },
 }
 
-/// A chunk that the workers prepare.
-pub(crate) struct Ticket {
-    /// Its plain bytes count against what is in flight.
+/// A directory that begins.
+pub(crate) struct EnteredDirectory {
+    /// The root has none.
+    pub(crate) name: Option<EntryName>,
+    /// Its place in its parent's page, if it was there.
+    pub(crate) recorded: Option<usize>,
+    pub(crate) metadata: DirectoryMetadata,
+    pub(crate) fingerprint: Fingerprint,
+    /// Where to remember what was seen of it, if that is worth it.
+    pub(crate) key: Option<ScanKey>,
+    /// The path that people know it by.
+    pub(crate) path: Vec<u8>,
+}
+
+/// The metadata of a directory.
+pub(crate) enum DirectoryMetadata {
+    /// That of the entry in the parent's page.
+    Unchanged,
+    /// This.
+    Read(Metadata),
+}
+
+/// A file that the walker read.
+pub(crate) struct EndedFile {
+    pub(crate) metadata: Metadata,
+    pub(crate) fingerprint: Fingerprint,
+    /// Given if its content is to be remembered for the links to come.
+    pub(crate) identity: Option<Identity>,
+    pub(crate) problems: Vec<String>,
+}
+
+/// Work that is being done elsewhere.
+pub(crate) struct Ticket<T> {
+    /// The bytes that it counts against what is in flight.
     pub(crate) bytes: usize,
+    /// For the links to come, as in [`EndedFile`].
+    pub(crate) identity: Option<Identity>,
     /// Where the result comes out.
-    pub(crate) result: Receiver<Result<Prepared, RepositoryError>>,
+    pub(crate) result: Receiver<Result<T, RepositoryError>>,
+}
+
+impl<T> Ticket<T> {
+    /// Waits for the result and gives its bytes back.
+    pub(crate) fn wait(&self, budget: &Budget) -> Result<T, IngestError> {
+        let result = self.result.recv();
+        let result = result.map_err(|_| IngestError::Internal("a worker ended early"))?;
+        budget.give(self.bytes);
+        Ok(result?)
+    }
 }
 
 /// A prepared chunk and the bytes that it came from.
@@ -71,9 +122,9 @@ pub(crate) struct Prepared {
     pub(crate) plain: Vec<u8>,
 }
 
-struct Job {
-    plain: Vec<u8>,
-    result: Sender<Result<Prepared, RepositoryError>>,
+enum Job {
+    Item(ItemJob, Sender<Result<ItemOutcome, RepositoryError>>),
+    Chunk(Vec<u8>, Sender<Result<Prepared, RepositoryError>>),
 }
 
 /// The pipeline ended early; whoever ended it says why.
@@ -81,76 +132,66 @@ struct Job {
 pub(crate) struct Stopped;
 
 /// What came out of all stages.
-pub(crate) struct Outcome {
+pub(crate) struct Outcome<W> {
     pub(crate) root: Node,
-    pub(crate) counters: Counters,
-    pub(crate) errors: SourceErrors,
-    pub(crate) notes: Vec<String>,
+    pub(crate) tally: Tally,
+    pub(crate) walked: W,
 }
 
-/// Runs all stages to their end.
-pub(crate) fn run(
-    writer: &Writer,
+/// Runs all stages to their end. `produce` is the walk.
+pub(crate) fn run<W: Send>(
+    reader: &ItemReader<'_>,
     session: &mut Session<'_>,
-    plan: Plan,
-    request: &CreateRequest,
-    monitor: &dyn Monitor,
-) -> Result<Outcome, IngestError> {
+    previous: Option<TreeRef>,
+    errors: &SourceErrors,
+    workers: usize,
+    produce: impl FnOnce(Emitter<'_>) -> Result<W, IngestError> + Send,
+) -> Result<Outcome<W>, IngestError> {
     let (job_sender, jobs) = unbounded();
     let (event_sender, events) = bounded(EVENTS_MAX);
     let budget = Budget::new(IN_FLIGHT_BYTES);
-    let emitter = Emitter { jobs: job_sender, events: event_sender, budget: &budget };
+    let emitter = Emitter { jobs: job_sender, events: event_sender, budget: &budget, reader };
     thread::scope(|scope| {
-        for _ in 0..request.workers.max(1) {
-            let jobs = jobs.clone();
-            scope.spawn(move || work(writer, request.compression, &jobs));
-        }
+        spawn_workers(scope, reader, workers, &jobs);
         drop(jobs);
-        let walker = Walker::new(writer, plan, emitter, monitor);
-        let walking = scope.spawn(move || walker.run());
-        let built = Builder::new(session, &budget, monitor).run(&events);
+        let walking = scope.spawn(move || produce(emitter));
+        let built = Builder::new(session, reader, &budget, errors, previous).run(&events);
         // Whatever the outcome, nobody must wait for this thread any more.
         budget.stop();
         drop(events);
         let walked = walking.join().map_err(|_| IngestError::Internal("the walker panicked"))?;
-        if monitor.cancelled() {
+        if reader.monitor.cancelled() {
             return Err(IngestError::Cancelled);
         }
-        finish(built?, walked)
+        // A failure of the builder is why the walk ended, if both did.
+        let (root, tally) = built?;
+        let walked = walked?;
+        let root = root.ok_or(IngestError::Internal("the tree has no root"))?;
+        Ok(Outcome { root, tally, walked })
     })
 }
 
-fn finish(
-    built: Option<(Node, Counters)>,
-    walked: Result<Walk, Stopped>,
-) -> Result<Outcome, IngestError> {
-    let walk = walked.map_err(|Stopped| IngestError::Internal("the walk ended early"))?;
-    let (root, counters) = built.ok_or(IngestError::Internal("the tree has no root"))?;
-    Ok(Outcome { root, counters, errors: walk.errors, notes: walk.notes })
-}
-
-/// Hashes, looks up and seals chunks until there are no more.
-fn work(repository: &Repository, compression: Compression, jobs: &Receiver<Job>) {
-    for Job { plain, result } in jobs {
-        let prepared = prepare(repository, compression, plain);
-        // Nobody waits for it if the pipeline has stopped.
-        let _ = result.send(prepared);
+fn spawn_workers<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    reader: &'scope ItemReader<'_>,
+    workers: usize,
+    jobs: &Receiver<Job>,
+) {
+    for _ in 0..workers.max(1) {
+        let jobs = jobs.clone();
+        scope.spawn(move || {
+            for job in jobs {
+                // Nobody waits for a result if the pipeline has stopped.
+                match job {
+                    Job::Item(job, result) => drop(result.send(reader.read(&job))),
+                    Job::Chunk(plain, result) => {
+                        let chunk = reader.prepare(&plain);
+                        drop(result.send(chunk.map(|chunk| Prepared { chunk, plain })));
+                    }
+                }
+            }
+        });
     }
-}
-
-fn prepare(
-    repository: &Repository,
-    compression: Compression,
-    plain: Vec<u8>,
-) -> Result<Prepared, RepositoryError> {
-    let id = ChunkId::of(&plain);
-    // Chunks are bounded far below 4 GiB.
-    let bytes = u32::try_from(plain.len()).unwrap_or(u32::MAX);
-    let chunk = match repository.find_chunk(&id)? {
-        Some(hint) => PreparedChunk::Known { id, bytes, hint },
-        None => PreparedChunk::New { id, bytes, envelope: envelope::seal(&plain, compression) },
-    };
-    Ok(Prepared { chunk, plain })
 }
 
 /// The walker's end of the pipeline.
@@ -158,6 +199,7 @@ pub(crate) struct Emitter<'a> {
     jobs: Sender<Job>,
     events: Sender<Event>,
     budget: &'a Budget,
+    reader: &'a ItemReader<'a>,
 }
 
 impl Emitter<'_> {
@@ -166,13 +208,45 @@ impl Emitter<'_> {
         self.events.send(event).map_err(|_| Stopped)
     }
 
-    /// Passes a chunk of the current file on, once there is room for it.
-    pub(crate) fn chunk(&self, plain: Vec<u8>) -> Result<(), Stopped> {
+    /// Has an item read, once there is room for it.
+    pub(crate) fn item(
+        &self,
+        name: EntryName,
+        recorded: Option<usize>,
+        job: ItemJob,
+    ) -> Result<(), Stopped> {
+        let bytes = usize::try_from(job.status.size).unwrap_or(usize::MAX).max(ITEM_BYTES_MIN);
+        let identity = job.links.is_some().then(|| job.status.identity());
+        self.budget.take(bytes)?;
+        let (sender, result) = bounded(1);
+        self.jobs.send(Job::Item(job, sender)).map_err(|_| Stopped)?;
+        self.event(Event::Item { name, recorded, ticket: Ticket { bytes, identity, result } })
+    }
+}
+
+/// Takes the content of the file that the walker reads.
+impl ContentSink for &Emitter<'_> {
+    type Error = Stopped;
+
+    fn before_read(&mut self, bytes: usize) -> Result<(), Stopped> {
+        self.reader.rate.take(bytes, self.reader.monitor);
+        if self.reader.monitor.cancelled() { Err(Stopped) } else { Ok(()) }
+    }
+
+    fn chunk(&mut self, bytes: &[u8], is_only: bool) -> Result<(), Stopped> {
+        self.owned_chunk(bytes.to_vec(), is_only)
+    }
+
+    fn owned_chunk(&mut self, plain: Vec<u8>, is_only: bool) -> Result<(), Stopped> {
         let bytes = plain.len();
         self.budget.take(bytes)?;
         let (sender, result) = bounded(1);
-        self.jobs.send(Job { plain, result: sender }).map_err(|_| Stopped)?;
-        self.event(Event::Chunk(Ticket { bytes, result }))
+        self.jobs.send(Job::Chunk(plain, sender)).map_err(|_| Stopped)?;
+        self.event(Event::Chunk(Ticket { bytes, identity: None, result }, is_only))
+    }
+
+    fn hole(&mut self, bytes: u64) -> Result<(), Stopped> {
+        self.event(Event::Hole(bytes))
     }
 }
 
@@ -184,11 +258,11 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    fn new(bytes: usize) -> Self {
+    const fn new(bytes: usize) -> Self {
         Self { free: Mutex::new(bytes), freed: Condvar::new(), stopped: AtomicBool::new(false) }
     }
 
-    /// Waits until that many bytes are free and takes them. A single chunk is
+    /// Waits until that many bytes are free and takes them. A single piece is
     /// far smaller than the budget.
     fn take(&self, bytes: usize) -> Result<(), Stopped> {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
@@ -203,7 +277,7 @@ impl Budget {
     }
 
     /// Gives bytes back.
-    pub(crate) fn give(&self, bytes: usize) {
+    fn give(&self, bytes: usize) {
         *self.free.lock().unwrap_or_else(PoisonError::into_inner) += bytes;
         self.freed.notify_one();
     }

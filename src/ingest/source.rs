@@ -10,10 +10,10 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::base::name::EntryName;
 use crate::base::progress::Monitor;
-use crate::ingest::error::{IngestError, SourceError, SourceErrors};
+use crate::ingest::error::{IngestError, SourceError, SourceErrors, describe};
 
 /// A place in the snapshot's tree that is a source, or leads to one.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Place {
     /// The real path behind it.
     pub(crate) path: PathBuf,
@@ -23,39 +23,31 @@ pub(crate) struct Place {
     pub(crate) children: BTreeMap<EntryName, Place>,
 }
 
-/// The plan.
-#[derive(Debug)]
-pub(crate) struct Plan {
-    /// The root of the snapshot.
-    pub(crate) root: Place,
-    /// Sources that are not there.
-    pub(crate) errors: SourceErrors,
-}
-
-/// Plans a snapshot of `sources`.
+/// Plans a snapshot of `sources`: returns its root. Sources that are not there
+/// become errors, unless it is the only one.
 pub(crate) fn plan(
     sources: &[PathBuf],
     working_directory: &Path,
+    errors: &SourceErrors,
     monitor: &dyn Monitor,
-) -> Result<Plan, IngestError> {
-    let root = Place { path: working_directory.to_owned(), ..Place::default() };
-    let mut plan = Plan { root, errors: SourceErrors::default() };
+) -> Result<Place, IngestError> {
+    let mut root = Place { path: working_directory.to_owned(), ..Place::default() };
     let mut found = 0;
     for source in sources {
         let real = working_directory.join(source);
         match fs::symlink_metadata(&real) {
             Ok(_) => {
-                plan.root.add(source, &real)?;
+                root.add(source, &real)?;
                 found += 1;
             }
             Err(error) => {
                 let path = real.as_os_str().as_encoded_bytes();
-                let problem = format!("cannot be read: {}", no_number(&error));
-                let error = SourceError { path: path.to_vec(), problem };
-                if sources.len() == 1 {
-                    return Err(IngestError::NoSource(error.to_string()));
+                let problem = format!("cannot be read: {}", describe(&error));
+                if let [_] = sources {
+                    let path = path.to_vec();
+                    return Err(IngestError::NoSource(SourceError { path, problem }.to_string()));
                 }
-                plan.errors.add(&error, monitor);
+                errors.add(path, &problem, monitor);
             }
         }
     }
@@ -64,15 +56,10 @@ pub(crate) fn plan(
     }
     // The root shows the metadata of what it stands for: `/` if any source is
     // absolute, the working directory otherwise.
-    if !plan.root.is_source && sources.iter().any(|source| source.is_absolute()) {
-        plan.root.path = PathBuf::from("/");
+    if !root.is_source && sources.iter().any(|source| source.is_absolute()) {
+        root.path = PathBuf::from("/");
     }
-    Ok(plan)
-}
-
-fn no_number(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_owned()
+    Ok(root)
 }
 
 impl Place {
@@ -156,11 +143,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir_all(directory.path().join("a/b")).unwrap();
         let sources = ["a", "a/b", "none"].map(PathBuf::from);
-        let plan = plan(&sources, directory.path(), &Silent).unwrap();
-        assert_eq!(plan.errors.count, 1);
-        let (_, a) = plan.root.children.first_key_value().unwrap();
-        assert!(a.is_source && !plan.root.is_source);
+        let errors = SourceErrors::default();
+        let root = plan(&sources, directory.path(), &errors, &Silent).unwrap();
+        assert_eq!(errors.count(), 1);
+        let (_, a) = root.children.first_key_value().unwrap();
+        assert!(a.is_source && !root.is_source);
         assert!(a.children.first_key_value().unwrap().1.is_source);
-        assert!(super::plan(&sources[2..], directory.path(), &Silent).is_err());
+        assert!(plan(&sources[2..], directory.path(), &errors, &Silent).is_err());
     }
 }

@@ -1,215 +1,244 @@
-//! The walk: every item below the sources, in the order of name bytes, without
-//! following symlinks and without recursion.
+//! The walk: every item below the sources that belongs to the snapshot, in the
+//! order of name bytes, without following symlinks and without recursion.
 //!
-//! Items are reached by (directory descriptor, name), so neither the depth of a
-//! tree nor the length of its paths matters, and nothing can be swapped under
-//! the walk to lead it elsewhere.
+//! A [`Visitor`] decides what is done with the items.
 
-use std::collections::{HashMap, HashSet};
-use std::ffi::OsStr;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::vec::IntoIter;
+use std::sync::Arc;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
-use rustix::fs::{major, minor};
+use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 
-use crate::base::hash::sha256;
-use crate::base::limits::{DIRECTORY_DEPTH_MAX, INLINE_CONTENT_BYTES_MAX};
+use crate::base::limits::DIRECTORY_DEPTH_MAX;
 use crate::base::name::{EntryName, printable};
 use crate::base::progress::Monitor;
-use crate::chunking::Chunker;
-use crate::dag::{Body, Content, Device, Kind, LinkGroup, Xattr};
-use crate::ingest::content::{ReadFailure, emit_content, read_small};
-use crate::ingest::error::{SourceError, SourceErrors};
-use crate::ingest::listing::{Item, list};
-use crate::ingest::metadata::{MetadataReader, XattrSource};
+use crate::dag::Device;
+use crate::ingest::error::{SourceErrors, problem};
+use crate::ingest::item::REPLACED;
+use crate::ingest::listing::Names;
+use crate::ingest::location::Location;
 use crate::ingest::mounts::PseudoFileSystems;
-use crate::ingest::pipeline::{Emitter, Event, Identity, Stopped};
-use crate::ingest::source::{Place, Plan};
-use crate::repository::Writer;
+use crate::ingest::pipeline::Stopped;
+use crate::ingest::selection::{IGNORE_FILE, IgnoreFiles, Selection};
+use crate::ingest::source::Place;
+use crate::ingest::status::{Identity, Status};
 
-/// What the walk has to say besides its events.
-pub(crate) struct Walk {
-    pub(crate) errors: SourceErrors,
+/// Is told of every item.
+pub(crate) trait Visitor {
+    /// A directory begins.
+    fn enter(&mut self, met: &Met<'_>, listed: bool) -> Result<(), Stopped>;
+
+    /// It ends.
+    fn leave(&mut self) -> Result<(), Stopped>;
+
+    /// An item that is no directory.
+    fn item(&mut self, met: &Met<'_>) -> Result<(), Stopped>;
+}
+
+/// An item that was met.
+pub(crate) struct Met<'a> {
+    /// Its name; the root has none.
+    pub(crate) name: &'a [u8],
+    /// Its path in the snapshot.
+    pub(crate) path: &'a [u8],
+    /// The path that people know it by.
+    pub(crate) real: &'a [u8],
+    pub(crate) status: Status,
+    /// The directory in which it is reached by its name, or else by its path.
+    pub(crate) within: Option<&'a Arc<OwnedFd>>,
+    /// For a directory that could be opened, itself.
+    pub(crate) opened: Option<&'a Arc<OwnedFd>>,
+    /// Whether it is only there for what lies below it.
+    pub(crate) leads_on: bool,
+}
+
+impl Met<'_> {
+    /// Where the item is.
+    pub(crate) fn location(&self) -> Location {
+        match self.within {
+            Some(directory) => Location::in_directory(directory, self.name),
+            None => Location::at_path(self.real),
+        }
+    }
+}
+
+/// What a walk goes by.
+pub(crate) struct WalkContext<'a> {
+    pub(crate) monitor: &'a dyn Monitor,
+    pub(crate) errors: &'a SourceErrors,
+    pub(crate) selection: &'a Selection,
+    /// The repository's directory, which is never part of a snapshot.
+    pub(crate) repository: Option<Identity>,
+    pub(crate) pseudo: &'a PseudoFileSystems,
+}
+
+/// What a walk has to say besides its items.
+#[derive(Debug, Default)]
+pub(crate) struct Walked {
+    /// What was left out on purpose, for people.
     pub(crate) notes: Vec<String>,
+    /// Items that the selection left out.
+    pub(crate) excluded: u64,
 }
 
 /// The walk under way.
-pub(crate) struct Walker<'a> {
-    emitter: Emitter<'a>,
-    monitor: &'a dyn Monitor,
-    chunker: Chunker,
-    repository: Option<Identity>,
-    pseudo: PseudoFileSystems,
-    metadata: MetadataReader,
-    /// Groups of hard links that were met, and those whose content was read.
-    groups: HashMap<Identity, [u8; 16]>,
-    read: HashSet<Identity>,
-    root: Option<Place>,
+pub(crate) struct Walker<'a, V> {
+    context: &'a WalkContext<'a>,
+    visitor: V,
     frames: Vec<Frame>,
-    /// The current item's path in the snapshot, and its real one for people.
+    /// The current item's name, its path in the snapshot, and its real one.
+    name: Vec<u8>,
     path: Vec<u8>,
     real: Vec<u8>,
-    walk: Walk,
+    walked: Walked,
 }
 
 /// A directory whose items are being walked.
 struct Frame {
     /// None for a directory that only leads to a source.
-    directory: Option<OwnedFd>,
-    items: IntoIter<Item>,
-    device: u64,
+    directory: Option<Arc<OwnedFd>>,
+    names: Names,
+    /// What the plan says of some of the names.
+    places: BTreeMap<EntryName, Place>,
+    ignore_files: Option<Arc<IgnoreFiles>>,
+    device: Device,
     path_length: usize,
     real_length: usize,
 }
 
-/// How the current item is reached.
-enum Reach {
-    /// By its name in the innermost directory.
-    Name,
-    /// By a path of the plan.
-    Planned,
-}
-
-impl<'a> Walker<'a> {
-    pub(crate) fn new(
-        writer: &Writer,
-        plan: Plan,
-        emitter: Emitter<'a>,
-        monitor: &'a dyn Monitor,
-    ) -> Self {
-        let repository = std::fs::metadata(writer.path()).ok();
+impl<'a, V: Visitor> Walker<'a, V> {
+    pub(crate) fn new(context: &'a WalkContext<'a>, visitor: V) -> Self {
         Self {
-            emitter,
-            monitor,
-            chunker: Chunker::new(&writer.config().chunker),
-            repository: repository.map(|metadata| (metadata.dev(), metadata.ino())),
-            pseudo: PseudoFileSystems::read(),
-            metadata: MetadataReader::default(),
-            groups: HashMap::new(),
-            read: HashSet::new(),
-            root: Some(plan.root),
+            context,
+            visitor,
             frames: Vec::new(),
+            name: Vec::new(),
             path: Vec::new(),
             real: Vec::new(),
-            walk: Walk { errors: plan.errors, notes: Vec::new() },
+            walked: Walked::default(),
         }
     }
 
-    /// Walks everything.
-    pub(crate) fn run(mut self) -> Result<Walk, Stopped> {
-        if let Some(root) = self.root.take() {
-            self.item(Item { name: None, place: Some(root) })?;
-        }
+    /// Walks everything below the root of a plan. Whatever the outcome, `end` is
+    /// given the visitor.
+    pub(crate) fn run(mut self, root: Place, end: &mut dyn FnMut(V)) -> Result<Walked, Stopped> {
+        let outcome = self.walk(root);
+        end(self.visitor);
+        outcome.map(|()| self.walked)
+    }
+
+    fn walk(&mut self, root: Place) -> Result<(), Stopped> {
+        self.item(Some(root))?;
         while let Some(frame) = self.frames.last_mut() {
             self.path.truncate(frame.path_length);
             self.real.truncate(frame.real_length);
-            match frame.items.next() {
-                Some(item) => self.item(item)?,
-                None => {
-                    self.frames.pop();
-                    self.emitter.event(Event::Leave)?;
+            if frame.names.next_into(&mut self.name) {
+                let place = frame.places.remove(self.name.as_slice());
+                push_name(&mut self.path, &self.name);
+                push_name(&mut self.real, &self.name);
+                match EntryName::check(&self.name) {
+                    Ok(()) => self.item(place)?,
+                    Err(error) => self.add_error(&error.to_string()),
                 }
+            } else {
+                self.frames.pop();
+                self.visitor.leave()?;
             }
         }
-        Ok(self.walk)
+        Ok(())
     }
 
-    /// Looks at one item and passes it on.
-    fn item(&mut self, item: Item) -> Result<(), Stopped> {
-        if self.monitor.cancelled() {
+    /// Looks at the current item.
+    fn item(&mut self, place: Option<Place>) -> Result<(), Stopped> {
+        if self.context.monitor.cancelled() {
             return Err(Stopped);
         }
-        if let Some(name) = &item.name {
-            push_name(&mut self.path, name);
-            push_name(&mut self.real, name);
+        if let Some(place) = &place {
+            self.real = place.path.as_os_str().as_bytes().to_vec();
         }
-        let reach = match &item.place {
-            Some(place) => {
-                self.real = place.path.as_os_str().as_bytes().to_vec();
-                Reach::Planned
-            }
-            None => Reach::Name,
+        self.context.monitor.path(Path::new(std::ffi::OsStr::from_bytes(&self.real)));
+        let leads_on = place.as_ref().is_some_and(|place| !place.is_source);
+        let within = self.frames.last().and_then(|frame| frame.directory.as_ref());
+        let within = within.filter(|_| place.is_none()).cloned();
+        let looked_at = match &within {
+            Some(directory) => Status::of_name(directory, self.name.as_slice(), leads_on),
+            None => Location::at_path(&self.real).status(leads_on),
         };
-        self.monitor.path(Path::new(OsStr::from_bytes(&self.real)));
-        let leads_on = item.place.as_ref().is_some_and(|place| !place.is_source);
-        let flags = if leads_on { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
-        let stat = match self.stat(&reach, item.name.as_ref(), flags) {
-            Ok(stat) => stat,
+        let status = match looked_at {
+            Ok(status) => status,
             Err(error) => return self.report("read its metadata", error),
         };
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Directory => self.directory(item, &reach, &stat),
-            FileType::RegularFile => self.regular(item.name, &reach, &stat),
-            other => self.special(item.name, &reach, &stat, other),
-        }
-    }
-
-    fn stat(&self, reach: &Reach, name: Option<&EntryName>, flags: AtFlags) -> Result<Stat, Errno> {
-        match (reach, name, self.parent()) {
-            (Reach::Name, Some(name), Some(parent)) => statat(parent, name.as_os_str(), flags),
-            _ => statat(CWD, OsStr::from_bytes(&self.real), flags),
-        }
-    }
-
-    fn parent(&self) -> Option<&OwnedFd> {
-        self.frames.last().and_then(|frame| frame.directory.as_ref())
-    }
-
-    /// Opens the current item. Access times stay as they are where that is
-    /// allowed; a fifo swapped in does not block.
-    fn open(
-        &self,
-        reach: &Reach,
-        name: Option<&EntryName>,
-        flags: OFlags,
-    ) -> Result<OwnedFd, Errno> {
-        let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let open = |flags| match (reach, name, self.parent()) {
-            (Reach::Name, Some(name), Some(parent)) => {
-                openat(parent, name.as_os_str(), flags, Mode::empty())
-            }
-            _ => openat(CWD, OsStr::from_bytes(&self.real), flags, Mode::empty()),
-        };
-        match open(flags | OFlags::NOATIME) {
-            Err(Errno::PERM) => open(flags),
-            opened => opened,
-        }
-    }
-
-    fn directory(&mut self, item: Item, reach: &Reach, stat: &Stat) -> Result<(), Stopped> {
-        if self.repository == Some((stat.st_dev, stat.st_ino)) {
-            let shown = printable(&self.real);
-            self.walk.notes.push(format!("{shown}: left out, it is the repository itself"));
+        if !leads_on && self.is_excluded(&status, place.is_some()) {
             return Ok(());
         }
-        let Item { name, place } = item;
-        let (is_source, children) = match place {
-            Some(place) => (Some(place.is_source), place.children),
-            None => (None, Default::default()),
+        if status.is(FileType::Directory) {
+            return self.directory(place, within, status);
+        }
+        if self.frames.is_empty() {
+            self.add_error("is no directory");
+            return Err(Stopped);
+        }
+        self.visitor.item(&Met {
+            name: &self.name,
+            path: &self.path,
+            real: &self.real,
+            status,
+            within: within.as_ref(),
+            opened: None,
+            leads_on: false,
+        })
+    }
+
+    fn is_excluded(&mut self, status: &Status, is_named: bool) -> bool {
+        let Some(frame) = self.frames.last() else { return false };
+        let ignore_files = frame.ignore_files.as_deref();
+        if !self.context.selection.excludes(&self.path, status, ignore_files) {
+            return false;
+        }
+        self.walked.excluded += 1;
+        if is_named {
+            let shown = printable(&self.real);
+            self.walked.notes.push(format!("{shown}: left out although named, it is excluded"));
+        }
+        true
+    }
+
+    fn directory(
+        &mut self,
+        place: Option<Place>,
+        within: Option<Arc<OwnedFd>>,
+        status: Status,
+    ) -> Result<(), Stopped> {
+        if self.context.repository == Some(status.identity()) {
+            let shown = printable(&self.real);
+            self.walked.notes.push(format!("{shown}: left out, it is the repository itself"));
+            return Ok(());
+        }
+        let is_named = place.is_some();
+        let (is_source, places) =
+            place.map_or((true, BTreeMap::new()), |place| (place.is_source, place.children));
+        let closed = !is_named && self.is_closed(&status);
+        if !is_source || closed {
+            let names = Names::default();
+            return self.enter(Entering {
+                status,
+                within,
+                opened: None,
+                names,
+                places,
+                leads_on: !is_source,
+            });
+        }
+        let location = match &within {
+            Some(directory) => Location::in_directory(directory, &self.name),
+            None => Location::at_path(&self.real),
         };
-        if is_source != Some(true) && is_source != Some(false) && self.is_pseudo(stat) {
-            let xattrs = Vec::new();
-            return self.enter(name, stat, xattrs, None, Vec::new());
-        }
-        if is_source == Some(false) {
-            // Only leads to a source: `.` at its end follows a symlink.
-            let path = Path::new(OsStr::from_bytes(&self.real)).join(".");
-            let xattrs = self.xattrs(XattrSource::Path(path));
-            let items = Item::places(children);
-            return self.enter(name, stat, xattrs, None, items);
-        }
-        if self.frames.len() >= DIRECTORY_DEPTH_MAX {
-            self.add_error("is nested too deeply; it is kept empty".to_owned());
-            return self.enter(name, stat, Vec::new(), None, Vec::new());
-        }
-        let opened = self.open(reach, name.as_ref(), OFlags::DIRECTORY | OFlags::NOFOLLOW);
-        let opened = opened.and_then(|directory| Ok((fstat(&directory)?, directory)));
-        let (stat, directory) = match opened {
+        let opened = location.open(OFlags::DIRECTORY);
+        let opened = opened.and_then(|opened| Ok((Status::of_file(&opened)?, opened)));
+        let (fresh, opened) = match opened {
             Ok(opened) => opened,
             // It is no directory any more.
             Err(error @ (Errno::NOENT | Errno::NOTDIR | Errno::LOOP)) => {
@@ -217,230 +246,120 @@ impl<'a> Walker<'a> {
             }
             Err(error) => {
                 self.report("list it", error)?;
-                return self.enter(name, stat, Vec::new(), None, Vec::new());
+                let names = Names::default();
+                return self.enter(Entering {
+                    status,
+                    within,
+                    opened: None,
+                    names,
+                    places,
+                    leads_on: !is_source,
+                });
             }
         };
-        let xattrs = self.xattrs(XattrSource::File(&directory));
-        let mut names = Vec::new();
-        if let Err(error) = list(&directory, &mut names) {
+        if fresh.identity() != status.identity() {
+            self.add_error(REPLACED);
+            return Ok(());
+        }
+        let mut names = Names::default();
+        if let Err(error) = names.read(&opened) {
             self.report("list it whole", error)?;
         }
-        let items = Item::merge(names, children);
-        self.enter(name, &stat, xattrs, Some(directory), items)
+        let opened = Some(Arc::new(opened));
+        self.enter(Entering { status: fresh, within, opened, names, places, leads_on: false })
     }
 
-    /// Whether a pseudo file system is mounted here; noted if it is.
-    fn is_pseudo(&mut self, stat: &Stat) -> bool {
-        if self.frames.last().is_none_or(|frame| frame.device == stat.st_dev) {
+    /// Whether a directory is kept empty: another file system that does not
+    /// belong, or a depth that nobody comes to by honest means.
+    fn is_closed(&mut self, status: &Status) -> bool {
+        if self.frames.len() >= DIRECTORY_DEPTH_MAX {
+            self.add_error("is nested too deeply; it is kept empty");
+            return true;
+        }
+        if self.frames.last().is_none_or(|frame| frame.device == status.device) {
             return false;
         }
-        let device = (major(stat.st_dev), minor(stat.st_dev));
-        let Some(kind) = self.pseudo.type_of(device) else { return false };
         let shown = printable(&self.real);
-        self.walk.notes.push(format!("{shown}: left out, it is a pseudo file system ({kind})"));
-        true
+        if let Some(kind) = self.context.pseudo.type_of(status.device) {
+            let note = format!("{shown}: left out, it is a pseudo file system ({kind})");
+            self.walked.notes.push(note);
+            return true;
+        }
+        if self.context.selection.one_file_system() {
+            self.walked.notes.push(format!("{shown}: left out, it is another file system"));
+            return true;
+        }
+        false
     }
 
-    fn enter(
-        &mut self,
-        name: Option<EntryName>,
-        stat: &Stat,
-        xattrs: Vec<Xattr>,
-        directory: Option<OwnedFd>,
-        items: Vec<Item>,
-    ) -> Result<(), Stopped> {
-        let metadata = self.metadata.metadata(stat, None, xattrs);
+    fn enter(&mut self, entering: Entering) -> Result<(), Stopped> {
+        let Entering { status, within, opened, mut names, places, leads_on } = entering;
+        let mut ignore_files = self.frames.last().and_then(|frame| frame.ignore_files.clone());
+        if let Some(directory) = &opened {
+            let selection = self.context.selection;
+            if let Some(marker) = selection.marker(directory, &names) {
+                let marker = marker.as_bytes().to_vec();
+                names.clear();
+                names.push(&marker);
+                self.walked.excluded += 1;
+            }
+            let (found, problems) =
+                selection.ignore_files(directory, &names, &self.path, ignore_files.as_ref());
+            for problem in problems {
+                self.add_error(&format!("{IGNORE_FILE}: {problem}"));
+            }
+            ignore_files = found;
+        }
+        for name in places.keys() {
+            names.push(name.as_bytes());
+        }
+        names.sort();
+        let met = Met {
+            name: &self.name,
+            path: &self.path,
+            real: &self.real,
+            status,
+            within: within.as_ref(),
+            opened: opened.as_ref(),
+            leads_on,
+        };
+        self.visitor.enter(&met, opened.is_some())?;
         self.frames.push(Frame {
-            directory,
-            items: items.into_iter(),
-            device: stat.st_dev,
+            directory: opened,
+            names,
+            places,
+            ignore_files,
+            device: status.device,
             path_length: self.path.len(),
             real_length: self.real.len(),
         });
-        self.emitter.event(Event::Enter(name, metadata))
-    }
-
-    fn regular(
-        &mut self,
-        name: Option<EntryName>,
-        reach: &Reach,
-        seen: &Stat,
-    ) -> Result<(), Stopped> {
-        let Some(name) = name else { return self.no_root() };
-        let identity = (seen.st_dev, seen.st_ino);
-        let links = self.links(seen);
-        let file = self.open(reach, Some(&name), OFlags::NOFOLLOW);
-        let opened = file.and_then(|file| Ok((fstat(&file)?, file)));
-        let (stat, file) = match opened {
-            Ok(opened) => opened,
-            Err(error) => return self.report("open it", error),
-        };
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile
-            || (stat.st_dev, stat.st_ino) != identity
-        {
-            self.add_error("was replaced while it was being saved".to_owned());
-            return Ok(());
-        }
-        let xattrs = self.xattrs(XattrSource::File(&file));
-        let metadata = self.metadata.metadata(&stat, links, xattrs);
-        if links.is_some() && self.read.contains(&identity) {
-            return self.emitter.event(Event::Link(name, metadata, identity));
-        }
-        let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
-        if size <= INLINE_CONTENT_BYTES_MAX && links.is_none() {
-            match self.read_inline(&file, size) {
-                Ok(None) => {}
-                Ok(Some(content)) => {
-                    self.check_unchanged(&file, &stat);
-                    let node = metadata.into_node(Kind::File(content));
-                    return self.emitter.event(Event::Item(name, node));
-                }
-                Err(error) => return self.report("read it", error),
-            }
-        }
-        self.emitter.event(Event::FileStart(name, metadata, links.map(|_| identity)))?;
-        match self.emit_file(&file, &stat) {
-            Ok(()) => {
-                self.check_unchanged(&file, &stat);
-                if links.is_some() {
-                    self.read.insert(identity);
-                }
-                self.emitter.event(Event::FileEnd)
-            }
-            Err(ReadFailure::Stopped) => Err(Stopped),
-            Err(ReadFailure::Source(error)) => {
-                self.add_io_error("read it", error);
-                self.emitter.event(Event::FileFailed)
-            }
-        }
-    }
-
-    /// Reads a file of a few bytes. Files of the kernel say that they are empty
-    /// and are not; nothing is returned for those that turn out longer.
-    fn read_inline(&self, file: &OwnedFd, size: usize) -> Result<Option<Content>, Errno> {
-        let bytes = read_small(file, if size == 0 { INLINE_CONTENT_BYTES_MAX + 1 } else { size })?;
-        if bytes.len() > INLINE_CONTENT_BYTES_MAX {
-            return Ok(None);
-        }
-        let size = bytes.len() as u64;
-        Ok(Some(Content { size, sha256: None, body: Body::Inline(bytes.into()) }))
-    }
-
-    fn emit_file(&self, file: &OwnedFd, stat: &Stat) -> Result<(), ReadFailure> {
-        if stat.st_size == 0 && stat.st_nlink == 1 {
-            // Only files of the kernel get here: they have no size, but an end.
-            return emit_content(file, u64::MAX >> 1, false, &self.chunker, &self.emitter);
-        }
-        let size = u64::try_from(stat.st_size).unwrap_or(0);
-        let allocated = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
-        emit_content(file, size, allocated < size, &self.chunker, &self.emitter)
-    }
-
-    fn check_unchanged(&mut self, file: &OwnedFd, before: &Stat) {
-        let stamp = |stat: &Stat| {
-            (stat.st_size, stat.st_mtime, stat.st_mtime_nsec, stat.st_ctime, stat.st_ctime_nsec)
-        };
-        match fstat(file) {
-            Ok(after) if stamp(&after) == stamp(before) => {}
-            Ok(_) => self.add_error("changed while it was being read; saved as read".to_owned()),
-            Err(error) => self.add_io_error("check it", error.into()),
-        }
-    }
-
-    fn special(
-        &mut self,
-        name: Option<EntryName>,
-        reach: &Reach,
-        stat: &Stat,
-        kind: FileType,
-    ) -> Result<(), Stopped> {
-        let Some(name) = name else { return self.no_root() };
-        let device = Device { major: major(stat.st_rdev), minor: minor(stat.st_rdev) };
-        let kind = match kind {
-            FileType::Symlink => match self.read_link(reach, &name) {
-                Ok(target) => Kind::Symlink(target.into()),
-                Err(error) => return self.report("read the link", error),
-            },
-            FileType::Fifo => Kind::Fifo,
-            FileType::Socket => Kind::Socket,
-            FileType::BlockDevice => Kind::BlockDevice(device),
-            FileType::CharacterDevice => Kind::CharDevice(device),
-            _ => {
-                self.add_error("is of an unknown kind".to_owned());
-                return Ok(());
-            }
-        };
-        let links = self.links(stat);
-        let source = match (reach, self.parent()) {
-            (Reach::Name, Some(parent)) => XattrSource::Name(parent.as_fd(), &name),
-            _ => XattrSource::Path(Path::new(OsStr::from_bytes(&self.real)).to_owned()),
-        };
-        let read = source.read();
-        let xattrs = self.kept_xattrs(read);
-        let node = self.metadata.metadata(stat, links, xattrs).into_node(kind);
-        self.emitter.event(Event::Item(name, node))
-    }
-
-    fn read_link(&self, reach: &Reach, name: &EntryName) -> Result<Vec<u8>, Errno> {
-        let target = match (reach, self.parent()) {
-            (Reach::Name, Some(parent)) => readlinkat(parent, name.as_os_str(), Vec::new()),
-            _ => readlinkat(CWD, OsStr::from_bytes(&self.real), Vec::new()),
-        };
-        target.map(std::ffi::CString::into_bytes)
-    }
-
-    /// The group of hard links that an item belongs to, named after the first
-    /// path under which it was met.
-    fn links(&mut self, stat: &Stat) -> Option<LinkGroup> {
-        if stat.st_nlink < 2 {
-            return None;
-        }
-        let path = &self.path;
-        let group = self.groups.entry((stat.st_dev, stat.st_ino)).or_insert_with(|| {
-            let mut group = [0; 16];
-            group.copy_from_slice(&sha256(path)[..16]);
-            group
-        });
-        Some(LinkGroup { count: u32::try_from(stat.st_nlink).unwrap_or(u32::MAX), group: *group })
-    }
-
-    /// Reads attributes; a file whose attributes cannot be read is kept without.
-    fn xattrs(&mut self, source: XattrSource<'_>) -> Vec<Xattr> {
-        let read = source.read();
-        self.kept_xattrs(read)
-    }
-
-    fn kept_xattrs(&mut self, read: std::io::Result<Vec<Xattr>>) -> Vec<Xattr> {
-        read.unwrap_or_else(|error| {
-            self.add_io_error("read its extended attributes", error);
-            Vec::new()
-        })
-    }
-
-    fn no_root(&mut self) -> Result<(), Stopped> {
-        self.add_error("is no directory".to_owned());
-        Err(Stopped)
-    }
-
-    fn report(&mut self, action: &str, error: Errno) -> Result<(), Stopped> {
-        self.add_io_error(action, error.into());
         Ok(())
     }
 
-    fn add_io_error(&mut self, action: &str, error: std::io::Error) {
-        let error = SourceError::io(&self.real, action, error);
-        self.walk.errors.add(&error, self.monitor);
+    fn report(&mut self, action: &str, error: Errno) -> Result<(), Stopped> {
+        self.add_error(&problem(action, &error.into()));
+        Ok(())
     }
 
-    fn add_error(&mut self, problem: String) {
-        let error = SourceError { path: self.real.clone(), problem };
-        self.walk.errors.add(&error, self.monitor);
+    fn add_error(&self, problem: &str) {
+        self.context.errors.add(&self.real, problem, self.context.monitor);
     }
 }
 
-fn push_name(path: &mut Vec<u8>, name: &EntryName) {
+/// A directory that is about to be walked.
+struct Entering {
+    status: Status,
+    within: Option<Arc<OwnedFd>>,
+    opened: Option<Arc<OwnedFd>>,
+    names: Names,
+    places: BTreeMap<EntryName, Place>,
+    leads_on: bool,
+}
+
+/// Appends a name to a path.
+pub(crate) fn push_name(path: &mut Vec<u8>, name: &[u8]) {
     if !path.is_empty() && !path.ends_with(b"/") {
         path.push(b'/');
     }
-    path.extend_from_slice(name.as_bytes());
+    path.extend_from_slice(name);
 }

@@ -24,7 +24,7 @@ fn content(number: u8) -> Vec<u8> {
 
 /// Stores files of those numbers and a snapshot of them.
 fn snapshot(repository: &Repository, numbers: &[u8]) -> Result<SnapshotId, RepositoryError> {
-    let mut session = Session::new(repository)?;
+    let mut session = Session::new(repository, false)?;
     let mut directory = DirectoryBuilder::new();
     for number in numbers {
         let plain = content(*number);

@@ -3,19 +3,20 @@
 //! ```text
 //! envelope = codec (1 byte) | seal (1 byte) | plain length (u32, little endian)
 //!          | payload
-//! codec: 0 raw, 1 lz4 block        seal: 0 none
+//! codec: 0 raw, 1 lz4 block, 2 zstd frame        seal: 0 none
 //! ```
 //!
 //! The plain length is bounded before anything is allocated, and the payload
 //! must decompress into exactly that many bytes.
 
-use crate::compression::{self, Compression};
+use crate::compression::{self, Codec, Compression};
 
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 6;
 
 const RAW: u8 = 0;
 const LZ4: u8 = 1;
+const ZSTD: u8 = 2;
 const UNSEALED: u8 = 0;
 
 /// Why an envelope cannot be opened.
@@ -50,7 +51,8 @@ pub enum EnvelopeError {
 pub fn seal(plain: &[u8], compression: Compression) -> Vec<u8> {
     let compressed = compression::compress(plain, compression);
     let (codec, payload) = match &compressed {
-        Some(payload) => (LZ4, payload.as_slice()),
+        Some((Codec::Lz4, payload)) => (LZ4, payload.as_slice()),
+        Some((Codec::Zstd, payload)) => (ZSTD, payload.as_slice()),
         None => (RAW, plain),
     };
     let mut envelope = Vec::with_capacity(HEADER_BYTES + payload.len());
@@ -80,11 +82,14 @@ pub fn open(envelope: &[u8], max: usize) -> Result<Vec<u8>, EnvelopeError> {
     match (*codec, *seal) {
         (RAW, UNSEALED) if payload.len() == plain_len => Ok(payload.to_vec()),
         (RAW, UNSEALED) => Err(EnvelopeError::Payload),
-        (LZ4, UNSEALED) => {
-            compression::decompress_lz4(payload, plain_len).map_err(|_| EnvelopeError::Payload)
-        }
+        (LZ4, UNSEALED) => decompressed(Codec::Lz4, payload, plain_len),
+        (ZSTD, UNSEALED) => decompressed(Codec::Zstd, payload, plain_len),
         (codec, seal) => Err(EnvelopeError::Unknown { codec, seal }),
     }
+}
+
+fn decompressed(codec: Codec, payload: &[u8], plain_len: usize) -> Result<Vec<u8>, EnvelopeError> {
+    compression::decompress(codec, payload, plain_len).map_err(|_| EnvelopeError::Payload)
 }
 
 #[cfg(test)]
@@ -95,7 +100,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_sealed_opens_again(plain in proptest::collection::vec(any::<u8>(), 0..5000)) {
-            for compression in [Compression::None, Compression::Lz4] {
+            for compression in [Compression::None, Compression::Lz4, Compression::Zstd(3)] {
                 prop_assert_eq!(open(&seal(&plain, compression), 5000).unwrap(), plain.clone());
             }
         }

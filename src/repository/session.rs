@@ -10,10 +10,12 @@
 //! garbage. The batch of step 3 is not synced by itself: it is in the log before
 //! the snapshot record, whose sync covers it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use crate::base::hash::leading_u64;
 use crate::base::id::{ChunkId, ListId, SnapshotId, TreeId};
 use crate::base::limits::TREE_BYTES_MAX;
+use crate::base::name::EntryName;
 use crate::compression::Compression;
 use crate::dag::{DagError, Hint, Manifest, Record, Segment};
 use crate::repository::catalog;
@@ -21,11 +23,17 @@ use crate::repository::envelope;
 use crate::repository::error::RepositoryError;
 use crate::repository::locator::{Locator, ObjectKind, sequence_key, sequence_of};
 use crate::repository::objects::Repository;
+use crate::repository::scan::{ScanChanges, ScanKey, ScanPage};
 use crate::repository::writer::PendingRange;
 use crate::store::{Batch, BulkLoad, Durability, Family};
 
 /// Bytes after which a load is finished and the next one begun.
 const LOAD_BYTES: u64 = 128 << 20;
+/// Objects after which it is finished although they are small: their ids are
+/// kept in memory until then.
+const LOAD_OBJECTS: usize = 256 << 10;
+/// Bytes of records about the source that are kept until they are stored.
+const SCAN_BYTES: usize = 16 << 20;
 
 /// A chunk, hashed and, if it is new, sealed. Made by worker threads.
 #[derive(Clone, Debug)]
@@ -70,15 +78,20 @@ pub struct Session<'a> {
     data: Loader<'a>,
     trees: Loader<'a>,
     added: Added,
+    scan: ScanChanges,
+    /// In a dry run, the leading bytes of the ids that would have been stored.
+    pretended: Option<HashSet<u64>>,
 }
 
 impl<'a> Session<'a> {
-    pub(crate) fn new(repository: &'a Repository) -> Result<Self, RepositoryError> {
+    pub(crate) fn new(repository: &'a Repository, dry_run: bool) -> Result<Self, RepositoryError> {
         Ok(Self {
             repository,
             data: Loader::new(repository, Family::Data)?,
             trees: Loader::new(repository, Family::Trees)?,
             added: Added::default(),
+            scan: ScanChanges::default(),
+            pretended: dry_run.then(HashSet::new),
         })
     }
 
@@ -121,6 +134,57 @@ impl<'a> Session<'a> {
         self.put_record(ObjectKind::ChunkList, id.as_bytes(), record)
     }
 
+    /// Remembers what was seen of a page of a source directory, once the page
+    /// is stored.
+    ///
+    /// # Errors
+    /// As [`Self::put_chunk`].
+    pub fn put_scan_page(
+        &mut self,
+        key: ScanKey,
+        is_first: bool,
+        page: &ScanPage,
+    ) -> Result<(), RepositoryError> {
+        self.scan.put(key, is_first, page);
+        self.spill_scan()
+    }
+
+    /// Forgets what was seen of a page that ended with `last`.
+    ///
+    /// # Errors
+    /// As [`Self::put_chunk`].
+    pub fn forget_scan_page(
+        &mut self,
+        key: ScanKey,
+        last: &EntryName,
+    ) -> Result<(), RepositoryError> {
+        self.scan.forget(key, last);
+        self.spill_scan()
+    }
+
+    fn spill_scan(&mut self) -> Result<(), RepositoryError> {
+        if self.scan.bytes() >= SCAN_BYTES {
+            return self.checkpoint();
+        }
+        Ok(())
+    }
+
+    /// Makes durable what there is so far, so that another session can go on
+    /// from it although there is no snapshot.
+    ///
+    /// # Errors
+    /// As [`Self::put_chunk`].
+    pub fn checkpoint(&mut self) -> Result<(), RepositoryError> {
+        let scan = self.scan.take();
+        if self.pretended.is_some() {
+            return Ok(());
+        }
+        self.data.finish()?;
+        self.trees.finish()?;
+        // Nothing depends on when these reach the disk.
+        Ok(self.repository.store().write(&scan, Durability::Buffered)?)
+    }
+
     /// What was new so far.
     #[must_use]
     pub const fn added(&self) -> Added {
@@ -128,14 +192,13 @@ impl<'a> Session<'a> {
     }
 
     /// Makes everything durable, then the snapshot itself. When this returns,
-    /// the snapshot survives power loss.
+    /// the snapshot survives power loss. Not to be called in a dry run.
     ///
     /// # Errors
     /// Fails if the store does; then there is no snapshot.
     pub fn commit(mut self, manifest: &Manifest) -> Result<SnapshotId, RepositoryError> {
         let (id, stored) = catalog::encode(manifest)?;
-        self.data.finish()?;
-        self.trees.finish()?;
+        self.checkpoint()?;
         let mut batch = Batch::new();
         batch.put(Family::Snapshots, *id.as_bytes(), stored);
         let store = self.repository.store();
@@ -168,6 +231,9 @@ impl<'a> Session<'a> {
 
     fn find(&self, kind: ObjectKind, id: &[u8; 32]) -> Result<Option<Locator>, RepositoryError> {
         let loader = if kind == ObjectKind::Chunk { &self.data } else { &self.trees };
+        if self.pretended.as_ref().is_some_and(|ids| ids.contains(&leading_u64(id))) {
+            return Ok(Some(Locator { kind, sequence: 0, plain_bytes: 0, stored_bytes: 0 }));
+        }
         match loader.pending.get(id) {
             Some(locator) if locator.kind == kind => Ok(Some(*locator)),
             _ => self.repository.locate(kind, id),
@@ -184,7 +250,11 @@ impl<'a> Session<'a> {
         let loader = if kind == ObjectKind::Chunk { &mut self.data } else { &mut self.trees };
         let sequence = loader.next;
         let stored_bytes = u32::try_from(envelope.len()).unwrap_or(u32::MAX);
-        loader.put(id, Locator { kind, sequence, plain_bytes, stored_bytes }, envelope)?;
+        let locator = Locator { kind, sequence, plain_bytes, stored_bytes };
+        match &mut self.pretended {
+            Some(pretended) => drop(pretended.insert(leading_u64(&id))),
+            None => loader.put(id, locator, envelope)?,
+        }
         self.added.plain_bytes += u64::from(plain_bytes);
         self.added.stored_bytes += u64::from(stored_bytes);
         if self.data.is_full() {
@@ -217,7 +287,9 @@ impl<'a> Loader<'a> {
     }
 
     fn is_full(&self) -> bool {
-        self.load.as_ref().is_some_and(|load| load.bytes() >= LOAD_BYTES)
+        let is_full =
+            |load: &dyn BulkLoad| load.bytes() >= LOAD_BYTES || self.pending.len() >= LOAD_OBJECTS;
+        self.load.as_deref().is_some_and(is_full)
     }
 
     fn put(

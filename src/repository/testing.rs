@@ -8,7 +8,16 @@ use crate::dag::{Counters, Kind, Manifest, Node, Owner, TreeRef};
 /// A node with nothing special about it.
 pub(crate) fn node(kind: Kind) -> Node {
     let owner = Arc::new(Owner::default());
-    Node { kind, mode: 0o755, owner, mtime: Timestamp::default(), links: None, xattrs: vec![] }
+    Node {
+        kind,
+        mode: 0o755,
+        owner,
+        mtime: Timestamp::default(),
+        atime: None,
+        changed_while_read: false,
+        links: None,
+        xattrs: vec![],
+    }
 }
 
 /// A snapshot of a tree, taken so many seconds after the epoch.

@@ -121,7 +121,15 @@ impl Writer {
     /// # Errors
     /// Fails if the store cannot be read.
     pub fn begin(&self) -> Result<Session<'_>, RepositoryError> {
-        Session::new(&self.repository)
+        Session::new(&self.repository, false)
+    }
+
+    /// Starts a set of objects that are only counted, never stored.
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    pub fn begin_dry_run(&self) -> Result<Session<'_>, RepositoryError> {
+        Session::new(&self.repository, true)
     }
 
     /// Removes snapshots, all or none. Their space returns with `gc`.

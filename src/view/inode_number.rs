@@ -87,6 +87,8 @@ mod tests {
             mode: 0o644,
             owner: Arc::new(Owner::default()),
             mtime: Timestamp::default(),
+            atime: None,
+            changed_while_read: false,
             links: None,
             xattrs: vec![],
         };

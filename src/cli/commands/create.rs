@@ -1,26 +1,39 @@
 //! `icecore create`: takes a snapshot.
 
-use std::env;
+use std::ffi::OsStr;
 
 use serde::Serialize;
 
 use crate::base::format;
-use crate::cli::args::CreateArguments;
-use crate::cli::context::{self, Context};
+use crate::cli::commands::create_request;
+use crate::cli::context::Context;
+use crate::cli::create_options::CreateArguments;
 use crate::cli::exit::{CommandError, Outcome};
 use crate::cli::output::Output;
-use crate::compression::Compression;
+use crate::cli::profile::{Profile, run_hooks};
 use crate::ingest::{self, CreateReport, CreateRequest};
 
 /// The last object that `create --json` prints; others may rely on its names.
 #[derive(Serialize)]
 struct Summary {
     r#type: &'static str,
-    id: String,
-    short_id: String,
+    id: Option<String>,
+    short_id: Option<String>,
+    dry_run: bool,
+    parent: Option<String>,
+    time: String,
     files: u64,
     dirs: u64,
     bytes: u64,
+    files_new: u64,
+    files_changed: u64,
+    files_unmodified: u64,
+    dirs_new: u64,
+    dirs_changed: u64,
+    dirs_unmodified: u64,
+    files_read: u64,
+    bytes_read: u64,
+    excluded: u64,
     added_bytes: u64,
     stored_bytes: u64,
     added_chunks: u64,
@@ -32,26 +45,67 @@ struct Summary {
 }
 
 pub(crate) fn run(context: &Context, arguments: CreateArguments) -> Result<Outcome, CommandError> {
+    let profile = match &arguments.profile {
+        Some(name) => Profile::read(&context.config, name)?,
+        None => Profile::default(),
+    };
+    let context = context.for_profile(profile.repository.as_deref())?;
+    // The command line's sources replace those of the profile.
+    let named = arguments.stdin || arguments.from_command || !arguments.sources.is_empty();
+    let named = named || !arguments.command.is_empty();
+    let sources = if named { arguments.sources.clone() } else { profile.sources.clone() };
+    let options = arguments.options.clone().over(profile.options.clone());
+    let request = create_request::request(&context, &arguments, options, sources)?;
+    with_hooks(&context, &profile, || create(&context, &arguments, request))
+}
+
+/// Runs the hooks of a profile around the work.
+fn with_hooks(
+    context: &Context,
+    profile: &Profile,
+    work: impl FnOnce() -> Result<(Outcome, CreateReport), CommandError>,
+) -> Result<Outcome, CommandError> {
+    let about = [
+        ("ICECORE_PROFILE", OsStr::new(&profile.name)),
+        ("ICECORE_REPO", context.repository.as_os_str()),
+    ];
+    let hooks = &profile.hooks;
+    let done = run_hooks("before", &hooks.before, &about).and_then(|()| work());
+    let code = match &done {
+        Ok((outcome, _)) => outcome.code(),
+        Err(error) => error.code(),
+    };
+    let snapshot = done.as_ref().ok().and_then(|(_, report)| report.id);
+    let (code, id) = (code.to_string(), snapshot.map(|id| id.to_string()).unwrap_or_default());
+    let about = [
+        about[0],
+        about[1],
+        ("ICECORE_EXIT_CODE", OsStr::new(&code)),
+        ("ICECORE_SNAPSHOT", OsStr::new(&id)),
+    ];
+    let told = match &done {
+        Ok(_) => run_hooks("success", &hooks.success, &about),
+        Err(_) => run_hooks("failure", &hooks.failure, &about),
+    };
+    let ended = run_hooks("after", &hooks.after, &about);
+    match (done, told.and(ended)) {
+        (Ok((outcome, _)), Ok(())) => Ok(outcome),
+        (Ok(_), Err(error)) | (Err(error), Ok(())) => Err(error),
+        (Err(error), Err(hook)) => {
+            context.note(&hook.to_string());
+            Err(error)
+        }
+    }
+}
+
+fn create(
+    context: &Context,
+    arguments: &CreateArguments,
+    request: CreateRequest,
+) -> Result<(Outcome, CreateReport), CommandError> {
     let terminal = context.terminal();
     let writer = context.writer("create", &terminal)?;
-    let working_directory =
-        env::current_dir().map_err(CommandError::io("find the working directory"))?;
-    let request = CreateRequest {
-        sources: arguments.sources,
-        working_directory,
-        host: arguments.host.unwrap_or_else(context::host),
-        user: context::user(),
-        description: arguments.description,
-        tags: arguments.tags,
-        time: context.now,
-        program: concat!("icecore ", env!("CARGO_PKG_VERSION")).to_owned(),
-        parent: None,
-        workers: std::thread::available_parallelism().map_or(2, usize::from),
-        compression: match arguments.compression.as_str() {
-            "none" => Compression::None,
-            _ => Compression::Lz4,
-        },
-    };
+    let request = create_request::complete(request, arguments, &writer, context.now)?;
     let created = ingest::create(&writer, &request, &terminal);
     terminal.finish();
     let report = created.map_err(|error| context.signals.explain(error.into()))?;
@@ -63,18 +117,31 @@ pub(crate) fn run(context: &Context, arguments: CreateArguments) -> Result<Outco
         print(&report, &mut output)?;
     }
     output.finish()?;
-    Ok(if report.counters.errors > 0 { Outcome::Incomplete } else { Outcome::Done })
+    let is_whole = report.counters.errors == 0;
+    Ok((if is_whole { Outcome::Done } else { Outcome::Incomplete }, report))
 }
 
 fn summary(report: &CreateReport) -> Summary {
-    let counters = report.counters;
+    let (counters, changes) = (report.counters, report.changes);
     Summary {
         r#type: "summary",
-        id: report.id.to_string(),
-        short_id: report.id.short(),
+        id: report.id.map(|id| id.to_string()),
+        short_id: report.id.map(|id| id.short()),
+        dry_run: report.id.is_none(),
+        parent: report.parent.map(|parent| parent.to_string()),
+        time: report.time.to_rfc3339(),
         files: counters.files,
         dirs: counters.dirs,
         bytes: counters.bytes,
+        files_new: changes.files_new,
+        files_changed: changes.files_changed,
+        files_unmodified: changes.files_unmodified,
+        dirs_new: changes.dirs_new,
+        dirs_changed: changes.dirs_changed,
+        dirs_unmodified: changes.dirs_unmodified,
+        files_read: changes.files_read,
+        bytes_read: changes.bytes_read,
+        excluded: report.excluded,
         added_bytes: counters.added_bytes,
         stored_bytes: counters.stored_bytes,
         added_chunks: report.added.chunks,
@@ -87,17 +154,28 @@ fn summary(report: &CreateReport) -> Summary {
 }
 
 fn print(report: &CreateReport, output: &mut Output) -> Result<(), CommandError> {
-    let counters = report.counters;
+    let (counters, changes) = (report.counters, report.changes);
+    let three = |new: u64, changed: u64, unmodified: u64| {
+        let [new, changed, unmodified] = [new, changed, unmodified].map(format::count);
+        format!("{new} new, {changed} changed, {unmodified} unmodified")
+    };
+    let files = three(changes.files_new, changes.files_changed, changes.files_unmodified);
+    let dirs = three(changes.dirs_new, changes.dirs_changed, changes.dirs_unmodified);
+    output.line(&format!("Files: {files}"))?;
+    output.line(&format!("Directories: {dirs}"))?;
+    if report.excluded > 0 {
+        output.line(&format!("Left out: {}", format::plural(report.excluded, "item", "items")))?;
+    }
     let seconds = report.duration.as_secs_f64();
     output.line(&format!(
-        "Read {} and {}, {} in {seconds:.1} s ({}/s)",
-        format::plural(counters.files, "file", "files"),
-        format::plural(counters.dirs, "directory", "directories"),
+        "Read {}, {} of {}, in {seconds:.1} s",
+        format::plural(changes.files_read, "file", "files"),
+        format::bytes(changes.bytes_read),
         format::bytes(counters.bytes),
-        format::bytes((counters.bytes as f64 / seconds.max(1e-9)) as u64),
     ))?;
     output.line(&format!(
-        "Added {}: {} and {}, {} as stored",
+        "{} {}: {} and {}, {} as stored",
+        if report.id.is_some() { "Added" } else { "Would add" },
         format::bytes(counters.added_bytes),
         format::plural(report.added.chunks, "chunk", "chunks"),
         format::plural(report.added.trees, "tree", "trees"),
@@ -107,5 +185,8 @@ fn print(report: &CreateReport, output: &mut Output) -> Result<(), CommandError>
         let items = format::plural(counters.errors, "item", "items");
         output.line(&format!("{items} could not be read whole; the rest is saved"))?;
     }
-    output.line(&format!("Snapshot {}", report.id))
+    match report.id {
+        Some(id) => output.line(&format!("Snapshot {id}")),
+        None => output.line("Dry run: no snapshot was made"),
+    }
 }

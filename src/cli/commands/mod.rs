@@ -2,6 +2,7 @@
 
 mod cat;
 mod create;
+mod create_request;
 mod delete;
 mod facts;
 mod gc;
@@ -21,7 +22,7 @@ use crate::cli::exit::{CommandError, Outcome};
 pub(crate) fn run(context: &Context, command: Command) -> Result<Outcome, CommandError> {
     match command {
         Command::Init => init::run(context),
-        Command::Create(arguments) => create::run(context, arguments),
+        Command::Create(arguments) => create::run(context, *arguments),
         Command::List => list::run(context),
         Command::Show { snapshot } => show::run(context, &snapshot),
         Command::Ls(arguments) => ls::run(context, &arguments),

@@ -1,0 +1,161 @@
+//! Profiles: the options of `create` by a name, from a configuration file, so
+//! that cron says `icecore create --profile home`.
+//!
+//! ```toml
+//! repository = "/srv/icecore"
+//! [profiles.home]
+//! sources = ["/home"]
+//! exclude = ["*.tmp"]
+//! [profiles.home.hooks]
+//! before = ["pg_dump -f /home/db.sql main"]
+//! ```
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde::Deserialize;
+
+use crate::cli::create_options::CreateOptions;
+use crate::cli::exit::CommandError;
+use crate::cli::output::path_text;
+
+/// Options and commands by a name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Profile {
+    pub(crate) name: String,
+    pub(crate) repository: Option<PathBuf>,
+    pub(crate) sources: Vec<PathBuf>,
+    pub(crate) options: CreateOptions,
+    pub(crate) hooks: Hooks,
+}
+
+/// Shell commands around a snapshot.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Hooks {
+    /// Before it; one that fails ends everything.
+    pub(crate) before: Vec<String>,
+    /// After it was made.
+    pub(crate) success: Vec<String>,
+    /// After it was not made.
+    pub(crate) failure: Vec<String>,
+    /// After all, whatever the outcome.
+    pub(crate) after: Vec<String>,
+}
+
+/// The keys of a profile that are no options of the command line.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct OwnKeys {
+    repository: Option<PathBuf>,
+    sources: Vec<PathBuf>,
+    hooks: Hooks,
+}
+
+impl Profile {
+    /// Reads a profile from a configuration file.
+    pub(crate) fn read(file: &Path, name: &str) -> Result<Self, CommandError> {
+        let shown = path_text(file);
+        let text = fs::read_to_string(file).map_err(|error| {
+            CommandError::Usage(format!("Cannot read the configuration {shown}: {error}"))
+        })?;
+        Self::parse(&text, name).map_err(|problem| {
+            CommandError::Usage(format!("The configuration {shown} is not valid: {problem}"))
+        })
+    }
+
+    fn parse(text: &str, name: &str) -> Result<Self, String> {
+        let mut config: toml::Table = text.parse().map_err(|error| one_line(&error))?;
+        let repository = match config.remove("repository") {
+            None => None,
+            Some(toml::Value::String(path)) => Some(PathBuf::from(path)),
+            Some(_) => return Err("`repository` is no text".to_owned()),
+        };
+        let profiles = match config.remove("profiles") {
+            Some(toml::Value::Table(profiles)) => profiles,
+            None => toml::Table::new(),
+            Some(_) => return Err("`profiles` is no table".to_owned()),
+        };
+        if let Some(key) = config.keys().next() {
+            return Err(format!("there is no key {key:?}"));
+        }
+        let known: Vec<_> = profiles.keys().cloned().collect();
+        let Some(toml::Value::Table(mut table)) = profiles.get(name).cloned() else {
+            return Err(format!("there is no profile {name:?} (there is: {})", known.join(", ")));
+        };
+        let mut own = toml::Table::new();
+        for key in ["repository", "sources", "hooks"] {
+            own.extend(table.remove(key).map(|value| (key.to_owned(), value)));
+        }
+        let in_profile = |error: toml::de::Error| format!("profile {name:?}: {}", one_line(&error));
+        let own: OwnKeys = own.try_into().map_err(in_profile)?;
+        let options: CreateOptions = table.try_into().map_err(in_profile)?;
+        Ok(Self {
+            name: name.to_owned(),
+            repository: own.repository.or(repository),
+            sources: own.sources,
+            options,
+            hooks: own.hooks,
+        })
+    }
+}
+
+fn one_line(error: &toml::de::Error) -> String {
+    error.message().replace('\n', " ")
+}
+
+/// Runs shell commands one after another until one fails. What they print goes
+/// to standard error, since standard output is for facts.
+pub(crate) fn run_hooks(
+    kind: &str,
+    commands: &[String],
+    environment: &[(&str, &std::ffi::OsStr)],
+) -> Result<(), CommandError> {
+    for command in commands {
+        let output =
+            rustix::io::dup(rustix::stdio::stderr()).map_or_else(|_| Stdio::null(), Stdio::from);
+        let mut shell = Command::new("/bin/sh");
+        shell.arg("-c").arg(command).envs(environment.iter().copied());
+        let status = shell.stdin(Stdio::null()).stdout(output).status();
+        let status =
+            status.map_err(CommandError::io(format!("run the {kind} hook {command:?}")))?;
+        if !status.success() {
+            let problem = format!("The {kind} hook {command:?} failed ({status})");
+            return Err(CommandError::Failed(problem));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: &str = "repository = '/r'\n\
+        [profiles.home]\nsources = ['/home']\nexclude = ['*.o']\n\
+        [profiles.home.hooks]\nbefore = ['true']\n\
+        [profiles.other]\nrepository = '/o'\n\
+        [profiles.wrong]\nexcluded = []\n\
+        [profiles.hooked]\nhooks = { befor = [] }\n";
+
+    #[test]
+    fn a_profile_has_sources_options_hooks_and_a_repository() {
+        let home = Profile::parse(CONFIG, "home").unwrap();
+        assert_eq!(home.sources, [Path::new("/home")]);
+        assert_eq!((home.options.exclude.len(), home.hooks.before.len()), (1, 1));
+        assert_eq!(home.repository.as_deref(), Some(Path::new("/r")));
+        let other = Profile::parse(CONFIG, "other").unwrap();
+        assert_eq!(other.repository.as_deref(), Some(Path::new("/o")));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named() {
+        for (name, word) in [("wrong", "excluded"), ("hooked", "befor"), ("absent", "home")] {
+            let problem = Profile::parse(CONFIG, name).unwrap_err();
+            assert!(problem.contains(word) && !problem.contains('\n'), "{problem}");
+        }
+        assert!(Profile::parse("nonsense = 1", "x").unwrap_err().contains("nonsense"));
+        assert!(Profile::parse("=", "x").is_err());
+    }
+}
