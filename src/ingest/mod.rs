@@ -35,6 +35,8 @@ mod selection;
 mod source;
 mod status;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,6 +45,7 @@ use std::time::Instant;
 
 use rustix::fs::CWD;
 
+use crate::base::id::SnapshotId;
 use crate::base::progress::Monitor;
 use crate::base::time::Timestamp;
 use crate::chunking::Chunker;
@@ -101,7 +104,7 @@ struct Creation<'a> {
     selection: Selection,
     errors: SourceErrors,
     pseudo: PseudoFileSystems,
-    parent: Option<(crate::base::id::SnapshotId, Manifest)>,
+    parent: Option<(SnapshotId, Manifest)>,
     start: Instant,
 }
 

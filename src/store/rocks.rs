@@ -42,6 +42,8 @@ const BLOCK_CACHE_BYTES: usize = 32 << 20;
 const WRITE_BUFFER_BYTES: usize = 16 << 20;
 /// Bytes of log after which all families are written to files.
 const LOG_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of a bulk load after which the system is asked to write them out.
+const LOAD_SYNC_BYTES: u64 = 4 << 20;
 /// Bits of a Bloom filter for each key: about one wrong "maybe" in a hundred.
 const BLOOM_BITS: f64 = 10.0;
 /// Tries to open a reader while the writer replaces its manifest.
@@ -340,7 +342,10 @@ fn descriptors() -> (Vec<ColumnFamilyDescriptor>, Options) {
     let mut descriptors: Vec<_> = Family::ALL.into_iter().map(descriptor).collect();
     // RocksDB has it in any case; nothing is in it.
     descriptors.push(ColumnFamilyDescriptor::new("default", Options::default()));
-    (descriptors, family_options(Family::Data, &cache))
+    let mut bulk = family_options(Family::Data, &cache);
+    // The disk works while the load is being made, not only at its end.
+    bulk.set_bytes_per_sync(LOAD_SYNC_BYTES);
+    (descriptors, bulk)
 }
 
 fn family_options(family: Family, cache: &Cache) -> Options {
