@@ -19,13 +19,15 @@ use crate::cli::signals::Signals;
 const DRAWS_PER_SECOND: u8 = 10;
 /// Items between two refreshes of the path shown.
 const PATH_INTERVAL: u64 = 32;
+/// Time between two refreshes of the numbers shown.
+const DRAW_INTERVAL: Duration = Duration::from_millis(50);
 /// Time between two lines of JSON.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 /// While nobody knows how much there is to do.
-const OPEN: &str = "{spinner} [{elapsed}] {wide_msg}";
+const OPEN: &str = "{spinner} {elapsed}  {prefix}\n  {wide_msg}";
 /// Once somebody does.
-const MEASURED: &str =
-    "{spinner} [{elapsed}] [{bar:20}] {percent:>3}% {binary_bytes_per_sec} eta {eta} {wide_msg}";
+const MEASURED: &str = "{spinner} {elapsed} [{bar:16}] {percent:>3}%  {binary_bytes_per_sec}  \
+                        eta {eta}\n  {prefix}  {wide_msg}";
 
 /// Where progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +57,8 @@ struct Shown {
     phase: String,
     path: Vec<u8>,
     total: Option<(u64, u64)>,
-    /// When the last line of JSON was due.
-    status: Duration,
+    /// When the bar or a line of JSON was due last.
+    due: Duration,
 }
 
 /// A line of JSON; others may rely on its names.
@@ -121,18 +123,30 @@ impl Terminal {
             0 => String::new(),
             errors => format!(", {}", format::plural(errors, "error", "errors")),
         };
-        let (phase, path) = (&shown.phase, printable(&shown.path));
-        bar.set_message(format!("{phase}{items} items, {size}{errors}  {path}"));
+        bar.set_prefix(format!("{}{items} items, {size}{errors}", shown.phase));
+        bar.set_message(printable(&shown.path));
     }
 
-    /// Prints a line of JSON if one is due.
-    fn tell_status(&self) {
+    /// Shows where the work stands if that is due.
+    fn tell(&self) {
+        let interval = match self.display {
+            Display::Bar => DRAW_INTERVAL,
+            Display::Json => STATUS_INTERVAL,
+            Display::Nothing => return,
+        };
         let elapsed = self.start.elapsed();
         let mut shown = self.shown();
-        if elapsed < shown.status + STATUS_INTERVAL {
+        if elapsed < shown.due + interval {
             return;
         }
-        shown.status = elapsed;
+        shown.due = elapsed;
+        match &self.bar {
+            Some(bar) => self.draw(bar, &shown),
+            None => self.print_status(elapsed, &shown),
+        }
+    }
+
+    fn print_status(&self, elapsed: Duration, shown: &Shown) {
         let status = Status {
             r#type: "status",
             seconds: elapsed.as_secs_f64(),
@@ -165,19 +179,12 @@ impl Monitor for Terminal {
         let mut shown = self.shown();
         shown.path.clear();
         shown.path.extend_from_slice(path.as_os_str().as_encoded_bytes());
-        if let Some(bar) = &self.bar {
-            self.draw(bar, &shown);
-        }
     }
 
     fn advance(&self, items: u64, bytes: u64) {
         self.items.fetch_add(items, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        match &self.bar {
-            Some(bar) if bytes > 0 => self.draw(bar, &self.shown()),
-            _ if self.display == Display::Json => self.tell_status(),
-            _ => {}
-        }
+        self.tell();
     }
 
     fn read(&self, bytes: u64) {

@@ -9,6 +9,9 @@ use crate::base::progress::Monitor;
 /// The longest sleep between two looks at whether the work was cancelled.
 const NAP: Duration = Duration::from_millis(50);
 
+/// Unused time that may be made up for: sleeps are never exact.
+const SLACK: Duration = Duration::from_millis(100);
+
 /// Lets so many bytes pass in a second, shared by all that read.
 #[derive(Debug)]
 pub(crate) struct RateLimiter {
@@ -37,8 +40,9 @@ impl RateLimiter {
 
     fn charge(&self, bytes: usize, rate: u64, now: Instant) -> Instant {
         let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
-        // What was not used in the past is lost: no bursts.
-        let begin = (*free_at).max(now);
+        // What was not used long ago is lost: no bursts.
+        let earliest = now.checked_sub(SLACK).unwrap_or(now);
+        let begin = (*free_at).max(earliest);
         *free_at = begin + Duration::from_secs_f64(bytes as f64 / rate.max(1) as f64);
         begin
     }
@@ -52,9 +56,10 @@ mod tests {
     fn bytes_have_their_time_and_idle_time_is_not_saved_up() {
         let limiter = RateLimiter::new(Some(1000));
         let start = Instant::now() + Duration::from_secs(1);
-        assert_eq!(limiter.charge(500, 1000, start), start);
-        assert_eq!(limiter.charge(1, 1000, start), start + Duration::from_millis(500));
+        assert_eq!(limiter.charge(500, 1000, start), start - SLACK);
+        let next = start - SLACK + Duration::from_millis(500);
+        assert_eq!(limiter.charge(1, 1000, start), next);
         let later = start + Duration::from_secs(10);
-        assert_eq!(limiter.charge(1, 1000, later), later);
+        assert_eq!(limiter.charge(1, 1000, later), later - SLACK);
     }
 }
