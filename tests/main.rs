@@ -16,6 +16,7 @@ mod support;
 
 mod cli;
 mod crash;
+mod create;
 mod failure;
 mod fidelity;
 mod gc;

@@ -18,15 +18,15 @@ pub(crate) struct CreateArguments {
     #[arg(value_name = "SOURCE")]
     pub(crate) sources: Vec<PathBuf>,
     /// Save standard input as a file
-    #[arg(long, conflicts_with_all = ["sources", "from_command"], help_heading = "Sources")]
+    #[arg(long, group = "stream", conflicts_with = "sources", help_heading = "Sources")]
     pub(crate) stdin: bool,
     /// Save what the command behind `--` prints; if it fails there is no
     /// snapshot
-    #[arg(long, conflicts_with = "sources", help_heading = "Sources")]
+    #[arg(long, group = "stream", conflicts_with = "sources", help_heading = "Sources")]
     pub(crate) from_command: bool,
-    /// The path of such a file in the snapshot
-    #[arg(long, default_value = "stdin", value_name = "NAME", help_heading = "Sources")]
-    pub(crate) stdin_filename: PathBuf,
+    /// The path of such a file in the snapshot [default: stdin]
+    #[arg(long, requires = "stream", value_name = "NAME", help_heading = "Sources")]
+    pub(crate) stdin_filename: Option<PathBuf>,
     /// Take options from this profile of the configuration file
     #[arg(long, value_name = "NAME", help_heading = "Sources")]
     pub(crate) profile: Option<String>,
@@ -117,8 +117,8 @@ pub(crate) struct CreateOptions {
     #[arg(long, help_heading = "Reading")]
     pub(crate) with_atime: bool,
     /// Files to read at once [default: 4 for each processor]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024),
-          help_heading = "Reading")]
+    #[arg(long, value_name = "COUNT", value_parser = concurrency, help_heading = "Reading")]
+    #[serde(deserialize_with = "optional_concurrency")]
     pub(crate) read_concurrency: Option<u16>,
     /// Bytes of the sources to read in a second at most, such as 50M
     #[arg(long, value_name = "SIZE", value_parser = rate, help_heading = "Reading")]
@@ -132,6 +132,11 @@ pub(crate) struct CreateOptions {
 }
 
 impl CreateOptions {
+    /// Whether sources are named in it.
+    pub(crate) const fn names_sources(&self) -> bool {
+        !self.files_from.is_empty() || !self.files_from0.is_empty()
+    }
+
     /// Joins what the command line says with what a profile does: lists are
     /// joined, and for single values the command line wins.
     pub(crate) fn over(self, profile: Self) -> Self {
@@ -172,6 +177,11 @@ fn marker(text: &str) -> Result<Marker, String> {
     Marker::parse(text).ok_or_else(|| "the name of a file is expected, or NAME:HEADER".to_owned())
 }
 
+fn concurrency(text: &str) -> Result<u16, String> {
+    let count = text.parse().ok().filter(|count| (1..=1024).contains(count));
+    count.ok_or_else(|| "a number from 1 to 1024 is expected".to_owned())
+}
+
 fn rate(text: &str) -> Result<u64, String> {
     match size(text)? {
         0 => Err("a rate above 0 is expected".to_owned()),
@@ -192,6 +202,12 @@ fn optional_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u6
 
 fn optional_rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     parsed(deserializer, rate).map(Some)
+}
+
+fn optional_concurrency<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<u16>, D::Error> {
+    concurrency(&u16::deserialize(deserializer)?.to_string()).map(Some).map_err(de::Error::custom)
 }
 
 fn optional_compression<'de, D: Deserializer<'de>>(
@@ -220,7 +236,13 @@ mod tests {
         assert_eq!(options.exclude_larger_than, Some(1024));
         assert_eq!(options.compression, Some(Compression::Zstd(9)));
         assert!(options.one_file_system && options.exclude_if_present[0].header == b"x");
-        for wrong in ["excludes = []", "compression = 'gzip'", "limit-rate = '0'", "force = 1"] {
+        for wrong in [
+            "excludes = []",
+            "compression = 'gzip'",
+            "limit-rate = '0'",
+            "force = 1",
+            "read-concurrency = 0",
+        ] {
             assert!(toml::from_str::<CreateOptions>(wrong).is_err(), "{wrong}");
         }
     }

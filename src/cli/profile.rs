@@ -10,15 +10,21 @@
 //! before = ["pg_dump -f /home/db.sql main"]
 //! ```
 
-use std::fs;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+use std::{fs, io};
 
 use serde::Deserialize;
 
 use crate::cli::create_options::CreateOptions;
 use crate::cli::exit::CommandError;
 use crate::cli::output::path_text;
+
+/// How often a hook is looked at.
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// Options and commands by a name.
 #[derive(Clone, Debug, Default)]
@@ -89,6 +95,13 @@ impl Profile {
             own.extend(table.remove(key).map(|value| (key.to_owned(), value)));
         }
         let in_profile = |error: toml::de::Error| format!("profile {name:?}: {}", one_line(&error));
+        // One by one, since the words about a wrong value do not say where it is.
+        for (key, value) in &table {
+            let alone = toml::Table::from_iter([(key.clone(), value.clone())]);
+            if let Err(error) = alone.try_into::<CreateOptions>() {
+                return Err(format!("profile {name:?}, {key}: {}", one_line(&error)));
+            }
+        }
         let own: OwnKeys = own.try_into().map_err(in_profile)?;
         let options: CreateOptions = table.try_into().map_err(in_profile)?;
         Ok(Self {
@@ -106,18 +119,21 @@ fn one_line(error: &toml::de::Error) -> String {
 }
 
 /// Runs shell commands one after another until one fails. What they print goes
-/// to standard error, since standard output is for facts.
+/// to standard error, since standard output is for facts. They are killed when
+/// `until` says so.
 pub(crate) fn run_hooks(
     kind: &str,
     commands: &[String],
-    environment: &[(&str, &std::ffi::OsStr)],
+    environment: &[(&str, &OsStr)],
+    until: &dyn Fn() -> bool,
 ) -> Result<(), CommandError> {
     for command in commands {
         let output =
             rustix::io::dup(rustix::stdio::stderr()).map_or_else(|_| Stdio::null(), Stdio::from);
         let mut shell = Command::new("/bin/sh");
         shell.arg("-c").arg(command).envs(environment.iter().copied());
-        let status = shell.stdin(Stdio::null()).stdout(output).status();
+        let child = shell.stdin(Stdio::null()).stdout(output).spawn();
+        let status = child.and_then(|child| wait(child, until));
         let status =
             status.map_err(CommandError::io(format!("run the {kind} hook {command:?}")))?;
         if !status.success() {
@@ -126,6 +142,19 @@ pub(crate) fn run_hooks(
         }
     }
     Ok(())
+}
+
+fn wait(mut child: Child, until: &dyn Fn() -> bool) -> io::Result<ExitStatus> {
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if until() {
+            child.kill()?;
+            return child.wait();
+        }
+        sleep(PATIENCE);
+    }
 }
 
 #[cfg(test)]

@@ -44,6 +44,15 @@ impl Signals {
         u8::try_from(self.received.load(Ordering::Relaxed)).ok().filter(|signal| *signal != 0)
     }
 
+    /// Turns any error into one by a signal, if there was one: what it ended
+    /// could not but fail.
+    pub(crate) fn instead_of(&self, error: CommandError) -> CommandError {
+        match self.received() {
+            Some(signal) => CommandError::Signalled { what: error.to_string(), signal },
+            None => error,
+        }
+    }
+
     /// Turns an error that says "cancelled" into one that says by which signal.
     pub(crate) fn explain(&self, error: CommandError) -> CommandError {
         let cancelled = matches!(

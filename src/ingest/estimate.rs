@@ -2,7 +2,7 @@
 
 use crate::base::progress::Monitor;
 use crate::ingest::pipeline::Stopped;
-use crate::ingest::walk::{Met, Visitor};
+use crate::ingest::walk::{Items, Met, Visitor};
 
 /// Items between two times that the monitor is told.
 const INTERVAL: u64 = 4096;
@@ -34,7 +34,7 @@ impl<'a> Estimate<'a> {
 }
 
 impl Visitor for Estimate<'_> {
-    fn enter(&mut self, _met: &Met<'_>, _listed: bool) -> Result<(), Stopped> {
+    fn enter(&mut self, _met: &Met<'_>, _items: &Items) -> Result<(), Stopped> {
         self.count(0);
         Ok(())
     }

@@ -61,6 +61,11 @@ impl Names {
         self.starts = starts;
     }
 
+    /// The names as they were appended, each with a NUL behind it.
+    pub(crate) fn joined(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Copies the next name into `name`; returns whether there was one.
     pub(crate) fn next_into(&mut self, name: &mut Vec<u8>) -> bool {
         name.clear();

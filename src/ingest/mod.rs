@@ -63,11 +63,11 @@ use crate::ingest::selection::Selection;
 use crate::ingest::source::Place;
 use crate::ingest::status::{Fingerprinter, Status};
 use crate::ingest::walk::{WalkContext, Walked, Walker};
-use crate::repository::{Session, Writer};
+use crate::repository::{Repository, Session, Writer};
 
 pub use error::{IngestError, SourceError};
 pub use request::{Changes, CreateReport, CreateRequest, Input};
-pub use selection::{IGNORE_FILE, Marker, PatternError, SelectionOptions};
+pub use selection::{IGNORE_FILE, Marker, PatternError, SelectionOptions, check_pattern};
 pub use status::Detection;
 pub use stream::{StreamRequest, StreamSource};
 
@@ -83,14 +83,34 @@ pub fn create(
     monitor: &dyn Monitor,
 ) -> Result<CreateReport, IngestError> {
     request.check()?;
-    match Creation::new(writer, request, monitor)?.run() {
+    match Creation::new(writer, Some(writer), request, monitor)?.run() {
         Err(IngestError::Stale(detail)) => {
             monitor.warn(&format!(
                 "What is remembered of the sources does not fit the repository ({detail}); \
                  everything is read again"
             ));
             writer.drop_scan_pages(&|_| false)?;
-            Creation::new(writer, request, monitor)?.run()
+            Creation::new(writer, Some(writer), request, monitor)?.run()
+        }
+        outcome => outcome,
+    }
+}
+
+/// Reads and counts what [`create`] would, and stores nothing.
+///
+/// # Errors
+/// As [`create`].
+pub fn dry_run(
+    repository: &Repository,
+    request: &CreateRequest,
+    monitor: &dyn Monitor,
+) -> Result<CreateReport, IngestError> {
+    request.check()?;
+    match Creation::new(repository, None, request, monitor)?.run() {
+        Err(IngestError::Stale(_)) => {
+            let detection = Detection { force: true, ..request.detection };
+            let request = CreateRequest { detection, ..request.clone() };
+            Creation::new(repository, None, &request, monitor)?.run()
         }
         outcome => outcome,
     }
@@ -98,7 +118,9 @@ pub fn create(
 
 /// One attempt at a snapshot.
 struct Creation<'a> {
-    writer: &'a Writer,
+    repository: &'a Repository,
+    /// None in a dry run.
+    writer: Option<&'a Writer>,
     request: &'a CreateRequest,
     monitor: &'a dyn Monitor,
     selection: Selection,
@@ -110,26 +132,29 @@ struct Creation<'a> {
 
 impl<'a> Creation<'a> {
     fn new(
-        writer: &'a Writer,
+        repository: &'a Repository,
+        writer: Option<&'a Writer>,
         request: &'a CreateRequest,
         monitor: &'a dyn Monitor,
     ) -> Result<Self, IngestError> {
         Ok(Self {
+            repository,
             writer,
             request,
             monitor,
             selection: Selection::new(&request.selection)?,
             errors: SourceErrors::default(),
             pseudo: PseudoFileSystems::read(),
-            parent: request.find_parent(writer)?,
+            parent: request.find_parent(repository)?,
             start: Instant::now(),
         })
     }
 
     fn run(&self) -> Result<CreateReport, IngestError> {
-        let dry_run = self.request.dry_run;
-        let mut session =
-            if dry_run { self.writer.begin_dry_run()? } else { self.writer.begin()? };
+        let mut session = match self.writer {
+            Some(writer) => writer.begin()?,
+            None => self.repository.begin_dry_run()?,
+        };
         let outcome = match self.read(&mut session) {
             Err(IngestError::Cancelled) => {
                 // What was read need not be read again. If it cannot be kept,
@@ -147,7 +172,10 @@ impl<'a> Creation<'a> {
             return Err(IngestError::Cancelled);
         }
         self.monitor.phase("committing");
-        let id = if dry_run { None } else { Some(session.commit(&manifest)?) };
+        let id = match self.writer {
+            Some(_) => Some(session.commit(&manifest)?),
+            None => None,
+        };
         Ok(CreateReport {
             id,
             parent: manifest.parent,
@@ -166,10 +194,10 @@ impl<'a> Creation<'a> {
     fn read(&self, session: &mut Session<'_>) -> Result<Outcome<Walked>, IngestError> {
         let request = self.request;
         let reader = ItemReader {
-            repository: self.writer,
+            repository: self.repository,
             monitor: self.monitor,
             compression: request.compression,
-            chunker: Chunker::new(&self.writer.config().chunker),
+            chunker: Chunker::new(&self.repository.config().chunker),
             owners: Owners::default(),
             fingerprinter: Fingerprinter {
                 detection: request.detection,
@@ -210,7 +238,7 @@ impl<'a> Creation<'a> {
         emitter: Emitter<'_>,
     ) -> Result<Walked, IngestError> {
         let context = self.walk_context(self.monitor, &self.errors);
-        let keys = Some(reader.fingerprinter.context(&self.request.host));
+        let keys = reader.fingerprinter.context(&self.request.host);
         let recorder = Recorder::new(emitter, reader, &self.errors, &self.pseudo, keys);
         let mut failure = None;
         let walked = Walker::new(&context, recorder).run(root, &mut |recorder| {
@@ -228,7 +256,7 @@ impl<'a> Creation<'a> {
         monitor: &'b dyn Monitor,
         errors: &'b SourceErrors,
     ) -> WalkContext<'b> {
-        let repository = Status::of_name(CWD, self.writer.path(), true);
+        let repository = Status::of_name(CWD, self.repository.path(), true);
         WalkContext {
             monitor,
             errors,

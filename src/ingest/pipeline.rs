@@ -18,6 +18,7 @@ use std::thread::{self, Scope};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use crate::base::name::EntryName;
+use crate::base::time::Timestamp;
 use crate::dag::{Node, TreeRef};
 use crate::ingest::build::{Builder, Tally};
 use crate::ingest::content::ContentSink;
@@ -42,6 +43,8 @@ pub(crate) enum Event {
     Page { page: Arc<ScanPage>, is_first: bool },
     /// So many items of that page did not change.
     Same(Range<usize>),
+    /// This one did not either, but it was read by somebody, then.
+    Accessed(usize, Timestamp),
     /// The items of that page are over.
     EndPage,
     /// The directory ends.
@@ -181,6 +184,9 @@ fn spawn_workers<'scope>(
         let jobs = jobs.clone();
         scope.spawn(move || {
             for job in jobs {
+                if reader.monitor.cancelled() {
+                    break;
+                }
                 // Nobody waits for a result if the pipeline has stopped.
                 match job {
                     Job::Item(job, result) => drop(result.send(reader.read(&job))),

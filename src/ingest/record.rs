@@ -23,7 +23,7 @@ use crate::ingest::pipeline::{
     DirectoryMetadata, Emitter, EndedFile, EnteredDirectory, Event, Stopped,
 };
 use crate::ingest::status::{Identity, Status};
-use crate::ingest::walk::{Met, Visitor};
+use crate::ingest::walk::{Items, Met, Visitor};
 use crate::repository::{Fingerprint, RepositoryError, ScanDetail, ScanKey, ScanPage};
 
 /// Bytes above which a file that changed while it was read is not read again.
@@ -38,8 +38,8 @@ pub(crate) struct Recorder<'a> {
     reader: &'a ItemReader<'a>,
     errors: &'a SourceErrors,
     pseudo: &'a PseudoFileSystems,
-    /// Sets keys apart; none if nothing is to be remembered.
-    context: Option<Vec<u8>>,
+    /// Sets the keys of one way of looking apart from those of others.
+    context: Vec<u8>,
     directories: Vec<SeenDirectory>,
     links: Links,
     /// Why the repository could not be asked, which ends the walk.
@@ -73,7 +73,7 @@ impl<'a> Recorder<'a> {
         reader: &'a ItemReader<'a>,
         errors: &'a SourceErrors,
         pseudo: &'a PseudoFileSystems,
-        context: Option<Vec<u8>>,
+        context: Vec<u8>,
     ) -> Self {
         Self {
             emitter,
@@ -186,6 +186,16 @@ impl<'a> Recorder<'a> {
                 ScanDetail::Links(group) => self.links.claim(status.identity(), group),
                 ScanDetail::None | ScanDetail::Directory(_) => true,
             }
+    }
+
+    /// Whether the access time of an item is kept and has changed.
+    fn was_accessed(&self, index: usize, status: &Status) -> bool {
+        if !self.reader.fingerprinter.with_atime {
+            return false;
+        }
+        let seen = self.directories.last().and_then(|seen| seen.page.as_ref());
+        let atime = seen.and_then(|page| page.entries.get(index)).and_then(|entry| entry.atime);
+        atime != Some(status.atime)
     }
 
     fn problem(&self, met: &Met<'_>, problem: &str) {
@@ -319,7 +329,7 @@ fn real_path<'a>(met: &Met<'a>) -> &'a Path {
 }
 
 impl Visitor for Recorder<'_> {
-    fn enter(&mut self, met: &Met<'_>, listed: bool) -> Result<(), Stopped> {
+    fn enter(&mut self, met: &Met<'_>, items: &Items) -> Result<(), Stopped> {
         let recorded = self.find(met.name)?;
         let (metadata, fingerprint) = self.directory_metadata(met, recorded);
         self.pass_same()?;
@@ -331,8 +341,14 @@ impl Visitor for Recorder<'_> {
                 return Err(Stopped);
             }
         };
-        let context = self.context.as_ref().filter(|_| listed);
-        let key = context.map(|context| ScanKey::new(context, met.real));
+        let key = match items {
+            Items::Listed => Some(ScanKey::new(&self.context, met.real)),
+            // Other sources lead through other items of the same directory.
+            Items::Leading(names) => {
+                Some(ScanKey::new(&[&self.context[..], b"leads to", names].concat(), met.real))
+            }
+            Items::Closed => None,
+        };
         self.emitter.event(Event::Enter(Box::new(EnteredDirectory {
             name,
             recorded,
@@ -363,7 +379,13 @@ impl Visitor for Recorder<'_> {
     fn item(&mut self, met: &Met<'_>) -> Result<(), Stopped> {
         let recorded = self.find(met.name)?;
         match recorded {
-            Some(index) if self.is_same(index, &met.status) => self.same(index, met.status.size),
+            Some(index) if self.is_same(index, &met.status) => {
+                if self.was_accessed(index, &met.status) {
+                    self.pass_same()?;
+                    return self.emitter.event(Event::Accessed(index, met.status.atime));
+                }
+                self.same(index, met.status.size)
+            }
             _ => self.read(met, recorded),
         }
     }

@@ -12,7 +12,7 @@ use crate::ingest::error::IngestError;
 use crate::ingest::selection::SelectionOptions;
 use crate::ingest::status::Detection;
 use crate::ingest::stream::StreamRequest;
-use crate::repository::{Added, Writer};
+use crate::repository::{Added, Repository};
 
 /// Bytes of all the texts of one list of a manifest.
 const LIST_BYTES_MAX: usize = 1 << 20;
@@ -51,8 +51,6 @@ pub struct CreateRequest {
     pub bytes_per_second: Option<u64>,
     /// How chunks are compressed.
     pub compression: Compression,
-    /// Store nothing, only count.
-    pub dry_run: bool,
 }
 
 /// What to read.
@@ -166,13 +164,13 @@ impl CreateRequest {
     /// Finds the snapshot that this one follows.
     pub(crate) fn find_parent(
         &self,
-        writer: &Writer,
+        repository: &Repository,
     ) -> Result<Option<(SnapshotId, Manifest)>, IngestError> {
         if let Some(id) = self.parent {
-            let manifest = writer.manifest(&id)?;
+            let manifest = repository.manifest(&id)?;
             return Ok(manifest.map(|manifest| (id, manifest)));
         }
-        let snapshots = writer.catalog()?.snapshots;
+        let snapshots = repository.catalog()?.snapshots;
         let fits = |(_, manifest): &(SnapshotId, Manifest)| {
             manifest.host == self.host
                 && manifest.sources == self.source_names

@@ -84,6 +84,14 @@ pub struct PatternError {
     pub detail: String,
 }
 
+/// Checks a pattern.
+///
+/// # Errors
+/// Fails if it makes no sense.
+pub fn check_pattern(pattern: &str) -> Result<(), PatternError> {
+    compile(&[pattern.to_owned()], false).map(|_| ())
+}
+
 /// The options, ready to be applied.
 #[derive(Clone, Debug)]
 pub(crate) struct Selection {

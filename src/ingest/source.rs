@@ -34,7 +34,7 @@ pub(crate) fn plan(
     let mut root = Place { path: working_directory.to_owned(), ..Place::default() };
     let mut found = 0;
     for source in sources {
-        let real = working_directory.join(source);
+        let real = real_path(working_directory, source);
         match fs::symlink_metadata(&real) {
             Ok(_) => {
                 root.add(source, &real)?;
@@ -60,6 +60,16 @@ pub(crate) fn plan(
         root.path = PathBuf::from("/");
     }
     Ok(root)
+}
+
+/// The path of a source, without the `.` in it that names nothing. A slash at
+/// its end stays: it says that a symlink is to be followed.
+fn real_path(working_directory: &Path, source: &Path) -> PathBuf {
+    let mut real: PathBuf = working_directory.join(source).components().collect();
+    if source.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        real.push("");
+    }
+    real
 }
 
 impl Place {
@@ -129,6 +139,15 @@ mod tests {
         assert_eq!(names("../b"), ["b"]);
         assert_eq!(names("a/../b"), ["b"]);
         assert!(names(".").is_empty() && names("/").is_empty() && names("..").is_empty());
+    }
+
+    #[test]
+    fn what_names_nothing_is_no_part_of_a_path() {
+        let real = |source: &str| real_path(Path::new("/w"), Path::new(source));
+        for (source, path) in [(".", "/w"), ("./a/./b", "/w/a/b"), ("a/", "/w/a/"), ("/", "/")] {
+            assert_eq!(real(source).as_os_str(), path);
+        }
+        assert_eq!(real("../a").as_os_str(), "/w/../a");
     }
 
     #[test]

@@ -71,10 +71,11 @@ impl Status {
     /// Whether a later change is sure to give it other times. A clock ticks in
     /// steps: what was written in the same step as a change to come would look
     /// unchanged ever after.
-    fn is_settled(&self, now: Timestamp) -> bool {
+    fn is_settled(&self, now: Timestamp, ignore_ctime: bool) -> bool {
         let whole_seconds = self.ctime.nanoseconds() == 0 && self.mtime.nanoseconds() == 0;
         let margin_ms = if whole_seconds { 2000 } else { 100 };
-        let changed = milliseconds(self.ctime.max(self.mtime));
+        // An mtime can be set to anything, the future too.
+        let changed = milliseconds(if ignore_ctime { self.mtime } else { self.ctime });
         changed.saturating_add(margin_ms) <= milliseconds(now)
     }
 }
@@ -157,10 +158,13 @@ impl Fingerprinter {
         if !self.detection.ignore_inode {
             encoder.number(status.inode);
         }
-        if self.with_atime {
-            put_time(&mut encoder, status.atime);
-        }
-        if !status.is(FileType::Directory) {
+        if status.is(FileType::Directory) {
+            // That of other items is compared by itself: their content need not
+            // be read for it.
+            if self.with_atime {
+                put_time(&mut encoder, status.atime);
+            }
+        } else {
             encoder.number(status.size);
             encoder.number(u64::from(status.links));
             encoder.number(u64::from(status.special.major));
@@ -172,7 +176,11 @@ impl Fingerprinter {
     /// Returns the fingerprint to remember an item by: none if a change might
     /// hide in the step of the clock in which it was looked at.
     pub(crate) fn remembered(&self, status: &Status, owner: &Owner) -> Fingerprint {
-        if status.is_settled(self.now) { self.of(status, owner) } else { Fingerprint::NONE }
+        if status.is_settled(self.now, self.detection.ignore_ctime) {
+            self.of(status, owner)
+        } else {
+            Fingerprint::NONE
+        }
     }
 }
 
@@ -245,8 +253,10 @@ mod tests {
         assert_ne!(lax.context("host"), at(2000).context("host"));
         assert_ne!(at(2000).context("a"), at(2000).context("b"));
         let with_atime = Fingerprinter { with_atime: true, ..at(2000) };
-        let read = Status { atime: Timestamp::new(1500, 1).unwrap(), ..plain };
-        assert_ne!(with_atime.of(&read, &owner), with_atime.of(&plain, &owner));
+        let listed = Status { kind: FileType::Directory, ..plain };
+        let again = Status { atime: Timestamp::new(1500, 1).unwrap(), ..listed };
+        assert_ne!(with_atime.of(&again, &owner), with_atime.of(&listed, &owner));
+        assert_eq!(at(2000).of(&again, &owner), at(2000).of(&listed, &owner));
     }
 
     #[test]

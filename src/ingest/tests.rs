@@ -60,7 +60,6 @@ impl Scene {
             read_concurrency: 3,
             bytes_per_second: None,
             compression: Default::default(),
-            dry_run: false,
         }
     }
 
@@ -460,8 +459,7 @@ fn records_that_name_what_is_not_there_are_dropped_and_everything_is_read() {
     let mut batch = Batch::new();
     let mut count = 0;
     for directory in ["", "/a", "/b", "/b/c"] {
-        // `.` is the working directory, as the walk names it.
-        let path = format!("{}{directory}", scene.source().join(".").display());
+        let path = format!("{}{directory}", scene.source().display());
         let key = ScanKey::new(&context, path.as_bytes());
         let Some(page) = scene.writer.first_scan_page(key).unwrap() else { continue };
         count += 1;
@@ -483,7 +481,7 @@ fn records_that_name_what_is_not_there_are_dropped_and_everything_is_read() {
 fn a_dry_run_counts_what_the_real_one_stores_and_stores_nothing() {
     let scene = Scene::new();
     fill(&scene.source());
-    let dry = scene.create_as(CreateRequest { dry_run: true, ..scene.request() });
+    let dry = dry_run(&scene.writer, &scene.request(), &Silent).unwrap();
     assert_eq!((dry.id, scene.writer.snapshots().unwrap().len()), (None, 0));
     assert_eq!(scene.writer.store().last_key(Family::Data).unwrap(), None);
     assert_eq!(scene.writer.store().last_key(Family::Scan).unwrap(), None);

@@ -29,7 +29,7 @@ use crate::ingest::status::{Identity, Status};
 /// Is told of every item.
 pub(crate) trait Visitor {
     /// A directory begins.
-    fn enter(&mut self, met: &Met<'_>, listed: bool) -> Result<(), Stopped>;
+    fn enter(&mut self, met: &Met<'_>, items: &Items) -> Result<(), Stopped>;
 
     /// It ends.
     fn leave(&mut self) -> Result<(), Stopped>;
@@ -63,6 +63,17 @@ impl Met<'_> {
             None => Location::at_path(self.real),
         }
     }
+}
+
+/// Which items of a directory will be met.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Items {
+    /// All that belong to the snapshot.
+    Listed,
+    /// Only those that lead to sources; their names, each with a NUL behind it.
+    Leading(Vec<u8>),
+    /// None: it is kept empty.
+    Closed,
 }
 
 /// What a walk goes by.
@@ -323,7 +334,12 @@ impl<'a, V: Visitor> Walker<'a, V> {
             opened: opened.as_ref(),
             leads_on,
         };
-        self.visitor.enter(&met, opened.is_some())?;
+        let items = match &opened {
+            Some(_) => Items::Listed,
+            None if leads_on => Items::Leading(names.joined().to_vec()),
+            None => Items::Closed,
+        };
+        self.visitor.enter(&met, &items)?;
         self.frames.push(Frame {
             directory: opened,
             names,

@@ -11,6 +11,7 @@ use crate::chunking::ChunkerConfig;
 use crate::repository::config::{Config, sync_directory};
 use crate::repository::error::RepositoryError;
 use crate::repository::layout::Layout;
+use crate::repository::lease::create_gate;
 use crate::repository::writer::Writer;
 use crate::store::rocks::RocksStore;
 
@@ -31,6 +32,7 @@ impl Writer {
         for directory in [layout.tmp(), layout.leases()] {
             builder.create(&directory).map_err(RepositoryError::io("create", &directory))?;
         }
+        create_gate(&layout)?;
         drop(RocksStore::create(&layout.db(), &layout.tmp())?);
         let config = Config::generate(chunker)?;
         config.write(&layout)?;

@@ -224,6 +224,11 @@ fn decode(bytes: &[u8]) -> Result<Vec<(SnapshotId, TreeId)>, DecodeError> {
     Ok(roots)
 }
 
+/// Makes the gate, so that a reader need not.
+pub(crate) fn create_gate(layout: &Layout) -> Result<(), RepositoryError> {
+    gate(layout, FlockOperation::LockShared).map(drop)
+}
+
 /// Takes the gate that orders new leases against a collection reading them.
 fn gate(layout: &Layout, operation: FlockOperation) -> Result<File, RepositoryError> {
     let path = layout.leases().join(GATE);

@@ -14,7 +14,8 @@
 //!
 //! ```text
 //! record = 1 | tree id (32 bytes) | sequence number | totals (5 numbers) | is last
-//!        | count, (name, fingerprint (16 bytes), 0 | 1 tree id | 2 link group)...
+//!        | count, (name, fingerprint (16 bytes), 0 or 1 atime,
+//!                  0 | 1 tree id | 2 link group)...
 //! ```
 
 use std::ops::ControlFlow;
@@ -24,6 +25,7 @@ use crate::base::hash::sha256;
 use crate::base::id::TreeId;
 use crate::base::limits::{NAME_BYTES_MAX, TREE_PAGE_ITEMS_MAX};
 use crate::base::name::EntryName;
+use crate::base::time::Timestamp;
 use crate::dag::{Branch, Totals, TreeRef};
 use crate::repository::error::RepositoryError;
 use crate::repository::objects::Repository;
@@ -83,6 +85,8 @@ pub struct ScanEntry {
     pub name: EntryName,
     /// Its metadata.
     pub fingerprint: Fingerprint,
+    /// When it was last read, where that is kept and not in the fingerprint.
+    pub atime: Option<Timestamp>,
     /// What its metadata does not tell.
     pub detail: ScanDetail,
 }
@@ -139,6 +143,11 @@ impl ScanPage {
         for entry in &self.entries {
             encoder.bytes(entry.name.as_bytes());
             encoder.raw(&entry.fingerprint.0);
+            encoder.byte(u8::from(entry.atime.is_some()));
+            if let Some(atime) = entry.atime {
+                encoder.signed(atime.seconds());
+                encoder.number(u64::from(atime.nanoseconds()));
+            }
             match &entry.detail {
                 ScanDetail::None => encoder.byte(0),
                 ScanDetail::Directory(tree) => {
@@ -190,13 +199,18 @@ impl ScanEntry {
         let name = decoder.bytes(NAME_BYTES_MAX, "a name")?;
         let name = EntryName::new(name).map_err(|error| decoder.error(error.to_string()))?;
         let fingerprint = Fingerprint(decoder.array()?);
+        let atime = if decoder.byte()? == 0 {
+            None
+        } else {
+            Timestamp::new(decoder.signed()?, decoder.number32("nanoseconds")?)
+        };
         let detail = match decoder.byte()? {
             0 => ScanDetail::None,
             1 => ScanDetail::Directory(TreeId::from_digest(decoder.array()?)),
             2 => ScanDetail::Links(decoder.array()?),
             _ => return Err(decoder.error("an item has an unknown detail")),
         };
-        Ok(Self { name, fingerprint, detail })
+        Ok(Self { name, fingerprint, atime, detail })
     }
 }
 
@@ -302,6 +316,7 @@ mod tests {
         let entry = |name: &str, detail| ScanEntry {
             name: EntryName::new(name.as_bytes()).unwrap(),
             fingerprint: Fingerprint::of(name.as_bytes()),
+            atime: (name == "a").then(|| Timestamp::new(-3, 7).unwrap()),
             detail,
         };
         let id = TreeId::from_digest([7; 32]);

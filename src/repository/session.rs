@@ -10,7 +10,7 @@
 //! garbage. The batch of step 3 is not synced by itself: it is in the log before
 //! the snapshot record, whose sync covers it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use crate::base::hash::leading_u64;
 use crate::base::id::{ChunkId, ListId, SnapshotId, TreeId};
@@ -79,8 +79,9 @@ pub struct Session<'a> {
     trees: Loader<'a>,
     added: Added,
     scan: ScanChanges,
-    /// In a dry run, the leading bytes of the ids that would have been stored.
-    pretended: Option<HashSet<u64>>,
+    /// In a dry run, the leading bytes of the ids that would have been stored,
+    /// and under which numbers.
+    pretended: Option<HashMap<u64, u64>>,
 }
 
 impl<'a> Session<'a> {
@@ -91,7 +92,7 @@ impl<'a> Session<'a> {
             trees: Loader::new(repository, Family::Trees)?,
             added: Added::default(),
             scan: ScanChanges::default(),
-            pretended: dry_run.then(HashSet::new),
+            pretended: dry_run.then(HashMap::new),
         })
     }
 
@@ -231,8 +232,9 @@ impl<'a> Session<'a> {
 
     fn find(&self, kind: ObjectKind, id: &[u8; 32]) -> Result<Option<Locator>, RepositoryError> {
         let loader = if kind == ObjectKind::Chunk { &self.data } else { &self.trees };
-        if self.pretended.as_ref().is_some_and(|ids| ids.contains(&leading_u64(id))) {
-            return Ok(Some(Locator { kind, sequence: 0, plain_bytes: 0, stored_bytes: 0 }));
+        let pretended = self.pretended.as_ref().and_then(|ids| ids.get(&leading_u64(id)));
+        if let Some(sequence) = pretended.copied() {
+            return Ok(Some(Locator { kind, sequence, plain_bytes: 0, stored_bytes: 0 }));
         }
         match loader.pending.get(id) {
             Some(locator) if locator.kind == kind => Ok(Some(*locator)),
@@ -252,7 +254,10 @@ impl<'a> Session<'a> {
         let stored_bytes = u32::try_from(envelope.len()).unwrap_or(u32::MAX);
         let locator = Locator { kind, sequence, plain_bytes, stored_bytes };
         match &mut self.pretended {
-            Some(pretended) => drop(pretended.insert(leading_u64(&id))),
+            Some(pretended) => {
+                pretended.insert(leading_u64(&id), sequence);
+                loader.next += 1;
+            }
             None => loader.put(id, locator, envelope)?,
         }
         self.added.plain_bytes += u64::from(plain_bytes);

@@ -64,6 +64,14 @@ impl PendingRange {
 }
 
 impl Repository {
+    /// Starts a set of objects that are only counted, never stored.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be read.
+    pub fn begin_dry_run(&self) -> Result<Session<'_>, RepositoryError> {
+        Session::new(self, true)
+    }
+
     /// Lists the sequence numbers that a killed process left in doubt.
     ///
     /// # Errors
@@ -122,14 +130,6 @@ impl Writer {
     /// Fails if the store cannot be read.
     pub fn begin(&self) -> Result<Session<'_>, RepositoryError> {
         Session::new(&self.repository, false)
-    }
-
-    /// Starts a set of objects that are only counted, never stored.
-    ///
-    /// # Errors
-    /// As [`Self::begin`].
-    pub fn begin_dry_run(&self) -> Result<Session<'_>, RepositoryError> {
-        Session::new(&self.repository, true)
     }
 
     /// Removes snapshots, all or none. Their space returns with `gc`.

@@ -53,8 +53,12 @@ pub(crate) fn run(context: &Context, arguments: CreateArguments) -> Result<Outco
     // The command line's sources replace those of the profile.
     let named = arguments.stdin || arguments.from_command || !arguments.sources.is_empty();
     let named = named || !arguments.command.is_empty();
-    let sources = if named { arguments.sources.clone() } else { profile.sources.clone() };
-    let options = arguments.options.clone().over(profile.options.clone());
+    let (mut sources, mut kept) = (profile.sources.clone(), profile.options.clone());
+    if named || arguments.options.names_sources() {
+        sources = arguments.sources.clone();
+        (kept.files_from, kept.files_from0) = (Vec::new(), Vec::new());
+    }
+    let options = arguments.options.clone().over(kept);
     let request = create_request::request(&context, &arguments, options, sources)?;
     with_hooks(&context, &profile, || create(&context, &arguments, request))
 }
@@ -70,7 +74,10 @@ fn with_hooks(
         ("ICECORE_REPO", context.repository.as_os_str()),
     ];
     let hooks = &profile.hooks;
-    let done = run_hooks("before", &hooks.before, &about).and_then(|()| work());
+    let cancelled = || context.signals.received().is_some();
+    let done = run_hooks("before", &hooks.before, &about, &cancelled)
+        .map_err(|error| context.signals.instead_of(error))
+        .and_then(|()| work());
     let code = match &done {
         Ok((outcome, _)) => outcome.code(),
         Err(error) => error.code(),
@@ -84,10 +91,10 @@ fn with_hooks(
         ("ICECORE_SNAPSHOT", OsStr::new(&id)),
     ];
     let told = match &done {
-        Ok(_) => run_hooks("success", &hooks.success, &about),
-        Err(_) => run_hooks("failure", &hooks.failure, &about),
+        Ok(_) => run_hooks("success", &hooks.success, &about, &|| false),
+        Err(_) => run_hooks("failure", &hooks.failure, &about, &|| false),
     };
-    let ended = run_hooks("after", &hooks.after, &about);
+    let ended = run_hooks("after", &hooks.after, &about, &|| false);
     match (done, told.and(ended)) {
         (Ok((outcome, _)), Ok(())) => Ok(outcome),
         (Ok(_), Err(error)) | (Err(error), Ok(())) => Err(error),
@@ -104,9 +111,15 @@ fn create(
     request: CreateRequest,
 ) -> Result<(Outcome, CreateReport), CommandError> {
     let terminal = context.terminal();
-    let writer = context.writer("create", &terminal)?;
-    let request = create_request::complete(request, arguments, &writer, context.now)?;
-    let created = ingest::create(&writer, &request, &terminal);
+    let created = if arguments.dry_run {
+        let reader = context.reader()?;
+        let request = create_request::complete(request, arguments, &reader, context.now)?;
+        ingest::dry_run(&reader, &request, &terminal)
+    } else {
+        let writer = context.writer("create", &terminal)?;
+        let request = create_request::complete(request, arguments, &writer, context.now)?;
+        ingest::create(&writer, &request, &terminal)
+    };
     terminal.finish();
     let report = created.map_err(|error| context.signals.explain(error.into()))?;
     let mut output = Output::new();

@@ -18,8 +18,9 @@ use crate::cli::exit::CommandError;
 use crate::cli::output::path_text;
 use crate::ingest::{
     CreateRequest, Detection, Input, Marker, SelectionOptions, StreamRequest, StreamSource,
+    check_pattern,
 };
-use crate::repository::Writer;
+use crate::repository::Repository;
 
 /// Readers for each processor: while some wait for the disk, others work.
 const READERS_PER_PROCESSOR: usize = 4;
@@ -61,7 +62,6 @@ pub(crate) fn request(
             .map_or(processors * READERS_PER_PROCESSOR, usize::from),
         bytes_per_second: options.limit_rate,
         compression: options.compression.unwrap_or_default(),
-        dry_run: arguments.dry_run,
     })
 }
 
@@ -69,11 +69,11 @@ pub(crate) fn request(
 pub(crate) fn complete(
     request: CreateRequest,
     arguments: &CreateArguments,
-    writer: &Writer,
+    repository: &Repository,
     now: Timestamp,
 ) -> Result<CreateRequest, CommandError> {
     let Some(name) = &arguments.parent else { return Ok(request) };
-    let (parent, _) = writer.find_snapshot(name, now)?;
+    let (parent, _) = repository.find_snapshot(name, now)?;
     Ok(CreateRequest { parent: Some(parent), ..request })
 }
 
@@ -83,7 +83,7 @@ fn selection(options: &CreateOptions) -> Result<SelectionOptions, CommandError> 
     Ok(SelectionOptions {
         excludes: with_files(&options.exclude, &options.exclude_file)?,
         excludes_ignoring_case: with_files(&options.iexclude, &options.iexclude_file)?,
-        includes: options.include.clone(),
+        includes: with_files(&options.include, &[])?,
         markers,
         larger_than: options.exclude_larger_than,
         nodump: options.exclude_nodump,
@@ -93,13 +93,23 @@ fn selection(options: &CreateOptions) -> Result<SelectionOptions, CommandError> 
 }
 
 fn with_files(patterns: &[String], files: &[PathBuf]) -> Result<Vec<String>, CommandError> {
+    // Before any hook runs and any lock is taken.
+    for pattern in patterns {
+        check_pattern(pattern).map_err(|error| CommandError::Usage(error.to_string()))?;
+    }
     let mut patterns = patterns.to_vec();
     for file in files {
         let text = fs::read_to_string(file).map_err(|error| {
             let shown = path_text(file);
             CommandError::Usage(format!("Cannot read the patterns in {shown}: {error}"))
         })?;
-        patterns.extend(text.lines().map(str::to_owned));
+        for (index, line) in text.lines().enumerate() {
+            check_pattern(line).map_err(|error| {
+                let (shown, number) = (path_text(file), index + 1);
+                CommandError::Usage(format!("In line {number} of {shown}, {error}"))
+            })?;
+            patterns.push(line.to_owned());
+        }
     }
     Ok(patterns)
 }
@@ -110,7 +120,12 @@ fn input(
     mut sources: Vec<PathBuf>,
 ) -> Result<(Input, Vec<Vec<u8>>), CommandError> {
     if arguments.stdin || arguments.from_command {
-        let path = arguments.stdin_filename.clone();
+        if let Some(list) = options.files_from.iter().chain(&options.files_from0).next() {
+            let shown = path_text(list);
+            let problem = format!("A stream is saved alone, not with the sources in {shown}");
+            return Err(CommandError::Usage(problem));
+        }
+        let path = arguments.stdin_filename.clone().unwrap_or_else(|| PathBuf::from("stdin"));
         let names = vec![path.as_os_str().as_bytes().to_vec()];
         let source = stream_source(arguments)?;
         return Ok((Input::Stream(StreamRequest { source, path }), names));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::base::id::TreeId;
 use crate::base::name::EntryName;
+use crate::base::time::Timestamp;
 use crate::dag::{DirectoryBuilder, Entry, Kind, Node, Tree, TreeRef};
 use crate::ingest::build::Tally;
 use crate::ingest::build::previous::PreviousDirectory;
@@ -95,6 +96,21 @@ impl Directory {
         }
         self.open_page(site)?;
         self.append_recorded(site, items)
+    }
+
+    /// This item of the page did not change, but was read.
+    pub(crate) fn accessed(
+        &mut self,
+        site: &mut Site<'_, '_>,
+        index: usize,
+        atime: Timestamp,
+    ) -> Result<(), IngestError> {
+        let mut entry = self.recorded_entry(site, index)?;
+        entry.node.atime = Some(atime);
+        let page = self.page.as_ref().and_then(|page| page.record.entries.get(index));
+        let seen = page.ok_or(IngestError::Internal("an item is not in its page"))?;
+        let (fingerprint, detail) = (seen.fingerprint, seen.detail);
+        self.entry(site, SeenEntry { entry, recorded: Some(index), fingerprint, detail })
     }
 
     /// An item is new or may have changed.
@@ -239,7 +255,10 @@ impl Directory {
         fingerprint: Fingerprint,
         detail: ScanDetail,
     ) -> Result<(), IngestError> {
-        self.remembered.push(ScanEntry { name: entry.name.clone(), fingerprint, detail });
+        let is_directory = matches!(entry.node.kind, Kind::Directory(_));
+        let atime = entry.node.atime.filter(|_| !is_directory);
+        let name = entry.name.clone();
+        self.remembered.push(ScanEntry { name, fingerprint, atime, detail });
         let session = &mut *site.session;
         let closed = self.builder.push(entry, &mut |id, record| session.put_tree(id, record))?;
         if let Some(page) = closed {

@@ -113,6 +113,9 @@ impl<'a, 'session> Builder<'a, 'session> {
                 Ok(())
             }),
             Event::Same(items) => self.with_directory(|d, site| d.same(site, items)),
+            Event::Accessed(item, atime) => {
+                self.with_directory(|directory, site| directory.accessed(site, item, atime))
+            }
             Event::EndPage => self.with_directory(Directory::end_page),
             Event::Leave => self.leave(),
             Event::Item { name, recorded, ticket } => {
