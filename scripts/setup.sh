@@ -16,7 +16,7 @@ esac
 # fuse3: unprivileged mounts. The rest: the tests compare with real tools.
 packages=(clang libclang-dev fuse3 rsync attr acl libcap2-bin tar diffutils procps util-linux e2fsprogs)
 if [ "${1:-}" = --bench ]; then
-    packages+=(restic borgbackup python3-pyfuse3 time)
+    packages+=(restic borgbackup squashfs-tools python3 python3-pyfuse3 time)
 fi
 
 missing=()
