@@ -7,6 +7,7 @@ use std::cell::RefCell;
 
 use lz4_flex::block;
 use zstd::bulk::{Compressor, Decompressor};
+use zstd::zstd_safe::compress_bound;
 
 /// Bytes of a sample that tells whether content compresses.
 const SAMPLE_BYTES: usize = 4096;
@@ -69,21 +70,37 @@ thread_local! {
     /// A context of zstd is large and costly to make: each thread keeps one,
     /// with its level.
     static ZSTD: RefCell<Option<(i32, Compressor<'static>)>> = const { RefCell::new(None) };
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     static UNZSTD: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
-/// Returns the compressed bytes, or nothing if they would not be smaller.
-#[must_use]
-pub fn compress(plain: &[u8], compression: Compression) -> Option<(Codec, Vec<u8>)> {
+/// Calls `take` with the compressed bytes, or with nothing if they would not be
+/// smaller. They lie in a buffer of the thread's, so that nothing is allocated.
+pub fn compress<T>(
+    plain: &[u8],
+    compression: Compression,
+    take: impl FnOnce(Option<(Codec, &[u8])>) -> T,
+) -> T {
     if compression == Compression::None || is_incompressible(plain) {
-        return None;
+        return take(None);
     }
-    let (codec, payload) = match compression {
-        Compression::None => return None,
-        Compression::Lz4 => (Codec::Lz4, block::compress(plain)),
-        Compression::Zstd(level) => (Codec::Zstd, compress_zstd(plain, level)?),
-    };
-    (payload.len() < plain.len()).then_some((codec, payload))
+    BUFFER.with_borrow_mut(|buffer| {
+        let bound = block::get_maximum_output_size(plain.len()).max(compress_bound(plain.len()));
+        if buffer.len() < bound {
+            buffer.resize(bound, 0);
+        }
+        let compressed = match compression {
+            Compression::None => None,
+            Compression::Lz4 => {
+                block::compress_into(plain, buffer).ok().map(|length| (Codec::Lz4, length))
+            }
+            Compression::Zstd(level) => {
+                compress_zstd(plain, level, buffer).map(|length| (Codec::Zstd, length))
+            }
+        };
+        let smaller = compressed.filter(|(_, length)| *length < plain.len());
+        take(smaller.and_then(|(codec, length)| Some((codec, buffer.get(..length)?))))
+    })
 }
 
 /// Decompresses a payload into exactly `plain_len` bytes, which the caller has
@@ -106,13 +123,13 @@ pub fn decompress(
 
 /// Nothing if zstd fails, which it does only for want of memory: then the
 /// content is stored as it is.
-fn compress_zstd(plain: &[u8], level: i32) -> Option<Vec<u8>> {
+fn compress_zstd(plain: &[u8], level: i32, target: &mut [u8]) -> Option<usize> {
     ZSTD.with_borrow_mut(|kept| {
         if kept.as_ref().is_none_or(|(kept_level, _)| *kept_level != level) {
             *kept = Some((level, Compressor::new(level).ok()?));
         }
         let (_, compressor) = kept.as_mut()?;
-        compressor.compress(plain).ok()
+        compressor.compress_to_buffer(plain, target).ok()
     })
 }
 
@@ -134,7 +151,9 @@ fn is_incompressible(plain: &[u8]) -> bool {
     }
     [plain.len() / 3, plain.len() / 3 * 2].into_iter().all(|start| {
         let sample = plain.get(start..start + SAMPLE_BYTES).unwrap_or_default();
-        block::compress(sample).len() * 100 > sample.len() * SAMPLE_PERCENT_MAX
+        let mut target = [0; SAMPLE_BYTES + SAMPLE_BYTES / 8];
+        let length = block::compress_into(sample, &mut target).unwrap_or(usize::MAX / 100);
+        length * 100 > sample.len() * SAMPLE_PERCENT_MAX
     })
 }
 
@@ -161,11 +180,17 @@ mod tests {
         Compression::Zstd(19),
     ];
 
+    fn compressed(plain: &[u8], compression: Compression) -> Option<(Codec, Vec<u8>)> {
+        compress(plain, compression, |found| {
+            found.map(|(codec, payload)| (codec, payload.to_vec()))
+        })
+    }
+
     proptest! {
         #[test]
         fn what_is_compressed_decompresses(plain in "[ab]{0,3000}") {
             for compression in ALL {
-                if let Some((codec, payload)) = compress(plain.as_bytes(), compression) {
+                if let Some((codec, payload)) = compressed(plain.as_bytes(), compression) {
                     prop_assert!(payload.len() < plain.len());
                     let read = |length| decompress(codec, &payload, length);
                     prop_assert_eq!(read(plain.len()).unwrap(), plain.as_bytes());
@@ -189,19 +214,19 @@ mod tests {
     fn noise_is_stored_raw_and_text_is_not() {
         let text = b"the quick brown fox ".repeat(5000);
         for compression in ALL {
-            assert_eq!(compress(&noise(100_000), compression), None);
-            assert_eq!(compress(&noise(100), compression), None);
-            let (_, payload) = compress(&text, compression).unwrap();
+            assert_eq!(compressed(&noise(100_000), compression), None);
+            assert_eq!(compressed(&noise(100), compression), None);
+            let (_, payload) = compressed(&text, compression).unwrap();
             assert!(payload.len() * 20 < text.len());
         }
-        assert_eq!(compress(&text, Compression::None), None);
+        assert_eq!(compressed(&text, Compression::None), None);
     }
 
     #[test]
     fn text_behind_a_head_of_noise_is_still_compressed() {
         let mut mixed = noise(60_000);
         mixed.extend(b"the quick brown fox ".repeat(5000));
-        assert!(compress(&mixed, Compression::Lz4).is_some());
+        assert!(compressed(&mixed, Compression::Lz4).is_some());
     }
 
     #[test]

@@ -49,20 +49,21 @@ pub enum EnvelopeError {
 /// Returns the envelope of `plain`: compressed if that makes it smaller.
 #[must_use]
 pub fn seal(plain: &[u8], compression: Compression) -> Vec<u8> {
-    let compressed = compression::compress(plain, compression);
-    let (codec, payload) = match &compressed {
-        Some((Codec::Lz4, payload)) => (LZ4, payload.as_slice()),
-        Some((Codec::Zstd, payload)) => (ZSTD, payload.as_slice()),
-        None => (RAW, plain),
-    };
-    let mut envelope = Vec::with_capacity(HEADER_BYTES + payload.len());
-    envelope.extend_from_slice(&[codec, UNSEALED]);
-    // Callers hold to limits far below 4 GiB; a longer input would be cut here
-    // and refused when it is read back.
-    let length = u32::try_from(plain.len()).unwrap_or(u32::MAX);
-    envelope.extend_from_slice(&length.to_le_bytes());
-    envelope.extend_from_slice(payload);
-    envelope
+    compression::compress(plain, compression, |compressed| {
+        let (codec, payload) = match compressed {
+            Some((Codec::Lz4, payload)) => (LZ4, payload),
+            Some((Codec::Zstd, payload)) => (ZSTD, payload),
+            None => (RAW, plain),
+        };
+        let mut envelope = Vec::with_capacity(HEADER_BYTES + payload.len());
+        envelope.extend_from_slice(&[codec, UNSEALED]);
+        // Callers hold to limits far below 4 GiB; a longer input would be cut
+        // here and refused when it is read back.
+        let length = u32::try_from(plain.len()).unwrap_or(u32::MAX);
+        envelope.extend_from_slice(&length.to_le_bytes());
+        envelope.extend_from_slice(payload);
+        envelope
+    })
 }
 
 /// Returns the plain bytes of an envelope, at most `max`.

@@ -304,3 +304,20 @@ fn a_short_create_tells_its_summary_only() {
     assert_eq!(summary["short_id"].as_str(), summary["id"].as_str().map(|id| &id[..12]));
     assert!(summary["seconds"].is_f64(), "{summary}");
 }
+
+#[test]
+fn a_repository_that_is_lost_in_mid_run_fails_in_one_line_and_is_whole_when_it_is_back() {
+    let place = Place::with(&["a", "b"]);
+    place.create(&[]);
+    dense(&place.at("dense"), 32);
+    let aside = place.scratch.join("aside");
+    let child = begun(&place, &mut place.command(&args!["--limit-rate", "32MiB", "."]));
+    std::fs::rename(place.repo.path(), &aside).expect("it can be renamed");
+    let outcome = finish(child, "the create without a repository").expect(1);
+    assert_eq!(outcome.error().lines().count(), 1, "{}", outcome.error());
+    run(&mut place.command(&args!["a"])).fails(10, &["no repository"]);
+    std::fs::rename(&aside, place.repo.path()).expect("it can be renamed back");
+    assert_eq!(place.repo.ids().len(), 1);
+    run(&mut place.command(&args!["."])).expect(0);
+    assert!(place.cat("dense") == std::fs::read(place.at("dense")).expect("it can be read"));
+}
