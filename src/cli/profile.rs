@@ -11,6 +11,7 @@
 //! ```
 
 use std::ffi::OsStr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
@@ -66,9 +67,16 @@ impl Profile {
         let text = fs::read_to_string(file).map_err(|error| {
             CommandError::Usage(format!("Cannot read the configuration {shown}: {error}"))
         })?;
-        Self::parse(&text, name).map_err(|problem| {
+        let profile = Self::parse(&text, name).map_err(|problem| {
             CommandError::Usage(format!("The configuration {shown} is not valid: {problem}"))
-        })
+        })?;
+        if profile.hooks.are_there() && !is_ours_alone(file) {
+            return Err(CommandError::Refused(format!(
+                "The hooks in {shown} are not run, since others may write to that file; \
+                 `chmod go-w` it, or `chown` it to yourself or root"
+            )));
+        }
+        Ok(profile)
     }
 
     fn parse(text: &str, name: &str) -> Result<Self, String> {
@@ -112,6 +120,21 @@ impl Profile {
             hooks: own.hooks,
         })
     }
+}
+
+impl Hooks {
+    const fn are_there(&self) -> bool {
+        let Self { before, success, failure, after } = self;
+        !(before.is_empty() && success.is_empty() && failure.is_empty() && after.is_empty())
+    }
+}
+
+/// Whether nobody but this user and root may say what is in a file.
+fn is_ours_alone(file: &Path) -> bool {
+    let user = rustix::process::geteuid().as_raw();
+    fs::metadata(file).is_ok_and(|metadata| {
+        metadata.mode() & 0o022 == 0 && (metadata.uid() == 0 || metadata.uid() == user)
+    })
 }
 
 fn one_line(error: &toml::de::Error) -> String {

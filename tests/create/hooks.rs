@@ -220,3 +220,16 @@ fn a_signal_ends_the_create_and_the_hooks_are_told() {
     assert_eq!([last[3].as_str(), &last[4]], ["143", ""], "{log:?}");
     assert_eq!(hooks.place.repo.ids(), [""; 0]);
 }
+
+#[test]
+fn hooks_that_others_may_write_are_refused_as_unsafe() {
+    let hooks = Hooks::new("", "", "", "");
+    for mode in [0o620, 0o602] {
+        crate::support::generate::mode(&hooks.config, mode);
+        hooks.run(&[]).fails(14, &["config.toml", "others may write"]);
+    }
+    assert_eq!(hooks.ran(), [""; 0]);
+    assert_eq!(hooks.place.repo.ids(), [""; 0]);
+    crate::support::generate::mode(&hooks.config, 0o644);
+    hooks.run(&[]).expect(0);
+}
