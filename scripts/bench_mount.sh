@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Measures icecore beside restic, borg and plain ext4 in one run, and prints the
-# tables of docs/performance.md.
+# Measures reading through the mounts of icecore, restic and borg beside plain
+# ext4 in one run, and prints the table about it of docs/performance.md.
 #
-# Usage: scripts/bench.sh [--tree DIRECTORY] [--runs N] [--quick]
+# Usage: scripts/bench_mount.sh [--tree DIRECTORY] [--runs N] [--quick]
 #
 # --quick: one run on /usr/share/doc, to see that all of it works.
 # Times are medians of N runs in seconds. "Cold" means that the page, dentry and
@@ -48,14 +48,13 @@ drop_caches() {
     echo 3 >/proc/sys/vm/drop_caches
 }
 
-# Seconds, CPU seconds and peak MB of a command, in $seconds, $cpu and $peak.
+# Seconds and peak MB of a command, in $seconds and $peak.
 measure() {
-    /usr/bin/time -o "$work/time" -f '%e %U %S %M' "$@" >/dev/null 2>"$work/errors" || {
+    /usr/bin/time -o "$work/time" -f '%e %M' "$@" >/dev/null 2>"$work/errors" || {
         cat "$work/errors" >&2
         die "failed: $*"
     }
-    read -r seconds user system peak < <(tail -n 1 "$work/time")
-    cpu=$(awk "BEGIN { printf \"%.2f\", $user + $system }")
+    read -r seconds peak < <(tail -n 1 "$work/time")
     peak=$((peak / 1024))
 }
 
@@ -72,7 +71,8 @@ timed() {
         measure "$@"
     fi
     for _ in $(seq "$runs"); do
-        rm -rf "$work/out"
+        # Not removed: ext4 is slow to make files where many were removed lately.
+        mv "$work/out" "$(mktemp -d "$work/old.XXXXXX")"
         mkdir "$work/out"
         [ "$kind" = warm ] || drop_caches
         measure "$@"
@@ -95,58 +95,9 @@ echo "$("$BINARY" --version), $(restic version | cut -d' ' -f1,2), $(borg --vers
 [ "$(stat -c %d "$tree")" = "$(stat -c %d "$work")" ] ||
     echo "Beware: the tree and $work are on different file systems."
 
-# --- creating -----------------------------------------------------------------
-declare -A first warm again again_cold cpu_first peak_first size
-one_create() { # name, init..., then create...
-    local name="$1" kind="$2" all=()
-    for _ in $(seq "$runs"); do
-        rm -rf "${work:?}/$name" "$work/$name-cache"
-        "init_$name" >/dev/null 2>&1
-        [ "$kind" = warm ] || drop_caches
-        measure "create_$name.sh"
-        all+=("$seconds")
-    done
-    median "${all[@]}"
-}
 init_icecore() { "$BINARY" init; }
 init_restic() { restic init; }
 init_borg() { borg init -e none; }
-PATH="$work/bin:$PATH"
-mkdir "$work/bin"
-printf '#!/bin/sh\nexec "%s" create -q "%s"\n' "$BINARY" "$tree" >"$work/bin/create_icecore.sh"
-printf '#!/bin/sh\nexec restic backup -q "%s"\n' "$tree" >"$work/bin/create_restic.sh"
-printf '#!/bin/sh\nexec borg create -C lz4 "::$(date +%%s%%N)" "%s"\n' "$tree" \
-    >"$work/bin/create_borg.sh"
-chmod +x "$work"/bin/*
-
-for name in icecore restic borg; do
-    warm[$name]=$(one_create "$name" warm)
-    first[$name]=$(one_create "$name" cold)
-    # `measure` ran in a subshell; once more for processor time and memory.
-    rm -rf "${work:?}/$name" "$work/$name-cache"
-    "init_$name" >/dev/null 2>&1
-    measure "create_$name.sh"
-    cpu_first[$name]=$cpu
-    peak_first[$name]=$peak
-    size[$name]=$(($(du -s --block-size=1M "$work/$name" | cut -f1)))
-    again[$name]=$(timed warm "create_$name.sh")
-    again_cold[$name]=$(timed cold "create_$name.sh")
-done
-cp_cold=$(timed cold cp -a "$tree" "$work/out/")
-cp_warm=$(timed warm cp -a "$tree" "$work/out/")
-
-echo
-echo "| create | icecore | restic | borg lz4 | cp -a |"
-echo "|---|---|---|---|---|"
-echo "| first, cold | ${first[icecore]} | ${first[restic]} | ${first[borg]} | $cp_cold |"
-echo "| first, warm | ${warm[icecore]} | ${warm[restic]} | ${warm[borg]} | $cp_warm |"
-echo "| unchanged, cold | ${again_cold[icecore]} | ${again_cold[restic]} | ${again_cold[borg]} | |"
-echo "| unchanged, warm | ${again[icecore]} | ${again[restic]} | ${again[borg]} | |"
-echo "| CPU seconds, first | ${cpu_first[icecore]} | ${cpu_first[restic]} | ${cpu_first[borg]} | |"
-echo "| peak MB, first | ${peak_first[icecore]} | ${peak_first[restic]} | ${peak_first[borg]} | |"
-echo "| MB stored | ${size[icecore]} | ${size[restic]} | ${size[borg]} | |"
-echo "| first cold, ratio to icecore | 1 | $(ratio "${first[restic]}" "${first[icecore]}") |" \
-    "$(ratio "${first[borg]}" "${first[icecore]}") | $(ratio "$cp_cold" "${first[icecore]}") |"
 
 # --- a second snapshot with one file in a hundred changed -----------------------
 cp -a "$tree" "$work/changed"
