@@ -4,6 +4,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::civil;
+use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp as Instant, Zoned};
 
@@ -85,6 +86,16 @@ impl Timestamp {
                 zoned.strftime("%Y-%m-%d %H:%M:%S").to_string()
             }
             None => format!("@{}", self.seconds),
+        }
+    }
+
+    /// Returns the time in UTC as a pattern of `strftime` says, or nothing if
+    /// the pattern holds a conversion that is unknown.
+    #[must_use]
+    pub fn to_utc_text(self, pattern: &str) -> Option<String> {
+        match self.to_instant() {
+            Some(instant) => strtime::format(pattern, &instant.to_zoned(TimeZone::UTC)).ok(),
+            None => Some(format!("@{}", self.seconds)),
         }
     }
 
@@ -192,6 +203,14 @@ mod tests {
             let _ = (time.to_system_time(), time.to_rfc3339(), time.to_local_text());
         }
         assert!(Timestamp::new(0, NANOS_PER_SECOND).is_none());
+    }
+
+    #[test]
+    fn patterns_are_in_utc_and_unknown_conversions_are_nothing() {
+        let time = at("2026-11-19T12:34:56.9Z");
+        assert_eq!(time.to_utc_text("%Y%m%dT%H%M%SZ").unwrap(), "20261119T123456Z");
+        assert_eq!(time.to_utc_text("%!"), None);
+        assert_eq!(Timestamp::new(i64::MAX, 0).unwrap().to_utc_text("%Y").unwrap().len(), 20);
     }
 
     #[test]

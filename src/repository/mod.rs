@@ -48,6 +48,6 @@ pub use locator::{Locator, ObjectKind, sequence_key, sequence_of};
 pub use objects::Repository;
 pub use reader::Reader;
 pub use scan::{Fingerprint, ScanDetail, ScanEntry, ScanKey, ScanPage};
-pub use select::SnapshotName;
+pub use select::{Selectable, SnapshotName, select_by_time, select_snapshot};
 pub use session::{Added, PreparedChunk, Session};
 pub use writer::{PendingRange, Writer};

@@ -39,7 +39,7 @@ impl Repository {
             return Ok((id, manifest));
         }
         let Catalog { snapshots, damaged } = self.catalog()?;
-        let index = select(&snapshots, name, now)?;
+        let index = select_snapshot(&snapshots, name, now)?;
         if let Some(found) = index.and_then(|index| snapshots.into_iter().nth(index)) {
             return Ok(found);
         }
@@ -91,9 +91,38 @@ fn trim_slashes(mut path: &[u8]) -> &[u8] {
     path
 }
 
-/// Picks from snapshots that are sorted oldest first.
-fn select(
-    snapshots: &[(SnapshotId, Manifest)],
+/// What a snapshot can be named by.
+pub trait Selectable {
+    /// Its id.
+    fn id(&self) -> &SnapshotId;
+    /// When it was taken.
+    fn time(&self) -> Timestamp;
+    /// Whether it has that tag.
+    fn has_tag(&self, tag: &str) -> bool;
+}
+
+impl Selectable for (SnapshotId, Manifest) {
+    fn id(&self) -> &SnapshotId {
+        &self.0
+    }
+
+    fn time(&self) -> Timestamp {
+        self.1.time
+    }
+
+    fn has_tag(&self, tag: &str) -> bool {
+        self.1.tags.iter().any(|own| own == tag)
+    }
+}
+
+/// Returns the place of the snapshot that `name` means, as
+/// [`Repository::find_snapshot`] does, among snapshots that are sorted oldest
+/// first.
+///
+/// # Errors
+/// Fails if `name` is a prefix of several ids.
+pub fn select_snapshot(
+    snapshots: &[impl Selectable],
     name: &str,
     now: Timestamp,
 ) -> Result<Option<usize>, RepositoryError> {
@@ -103,12 +132,20 @@ fn select(
     if let Some(found) = by_prefix(snapshots, name)? {
         return Ok(Some(found));
     }
-    let tagged = snapshots.iter().rposition(|(_, m)| m.tags.iter().any(|tag| tag == name));
-    if tagged.is_some() {
-        return Ok(tagged);
-    }
-    let Some(time) = parse_expression(name, now) else { return Ok(None) };
-    Ok(snapshots.iter().rposition(|(_, manifest)| manifest.time <= time))
+    let tagged = snapshots.iter().rposition(|snapshot| snapshot.has_tag(name));
+    Ok(tagged.or_else(|| select_by_time(snapshots, name, now)))
+}
+
+/// Returns the place of the newest snapshot that is not younger than a time
+/// expression says, among snapshots that are sorted oldest first.
+#[must_use]
+pub fn select_by_time(
+    snapshots: &[impl Selectable],
+    expression: &str,
+    now: Timestamp,
+) -> Option<usize> {
+    let time = parse_expression(expression, now)?;
+    snapshots.iter().rposition(|snapshot| snapshot.time() <= time)
 }
 
 /// Returns how many snapshots back from the newest `latest` or `latest~N` is.
@@ -119,19 +156,15 @@ fn parse_latest(name: &str) -> Option<usize> {
     }
 }
 
-fn by_prefix(
-    snapshots: &[(SnapshotId, Manifest)],
-    name: &str,
-) -> Result<Option<usize>, RepositoryError> {
+fn by_prefix(snapshots: &[impl Selectable], name: &str) -> Result<Option<usize>, RepositoryError> {
     let prefix = name.to_ascii_lowercase();
     if prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Ok(None);
     }
-    let fits =
-        |(_, (id, _)): &(usize, &(SnapshotId, Manifest))| id.to_string().starts_with(&prefix);
-    let mut found = snapshots.iter().enumerate().filter(fits);
-    let Some((index, (first, _))) = found.next() else { return Ok(None) };
-    let others: Vec<_> = found.map(|(_, (id, _))| id.short()).collect();
+    let ids = snapshots.iter().map(Selectable::id).enumerate();
+    let mut found = ids.filter(|(_, id)| id.to_string().starts_with(&prefix));
+    let Some((index, first)) = found.next() else { return Ok(None) };
+    let others: Vec<_> = found.map(|(_, id)| id.short()).collect();
     if others.is_empty() {
         return Ok(Some(index));
     }
