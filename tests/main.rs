@@ -20,3 +20,4 @@ mod create;
 mod failure;
 mod fidelity;
 mod gc;
+mod views;

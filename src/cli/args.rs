@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::base::time::parse_duration;
 use crate::cli::create_options::CreateArguments;
 use crate::compression::Compression;
+use crate::view::TimeFormat;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -151,6 +152,13 @@ pub(crate) struct MountArguments {
     /// Memory for file content
     #[arg(long, default_value = "64MiB", value_parser = size, value_name = "SIZE")]
     pub(crate) cache_size: u64,
+    /// How `by-time`, `by-tag` and `by-host` name snapshots: a pattern of
+    /// strftime, in UTC
+    #[arg(long, default_value_t, value_parser = TimeFormat::new, value_name = "STRFTIME")]
+    pub(crate) by_time_format: TimeFormat,
+    /// Also show @GMT-YYYY.MM.DD-HH.MM.SS names, for Samba's shadow_copy2
+    #[arg(long)]
+    pub(crate) samba: bool,
     /// Where to log damage and other trouble [default: standard error in the
     /// foreground, else /var/log/icecore/mount.log for root,
     /// $XDG_STATE_HOME/icecore/mount.log for others]

@@ -98,7 +98,7 @@ impl Filesystem for Driver {
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         self.run("lookup", |tree| match tree.look_up(parent.0, name.as_bytes()) {
             Ok(Some(found)) => send_entry(reply, &found),
-            Ok(None) if tree.is_root(parent.0) => reply.error(Errno::ENOENT),
+            Ok(None) if tree.may_grow(parent.0) => reply.error(Errno::ENOENT),
             Ok(None) => send_absent(reply, tree.root_attributes()),
             Err(errno) => reply.error(errno),
         });

@@ -3,11 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::base::id::SnapshotId;
-use crate::base::time::Timestamp;
 use crate::dag::{self, TreeRef};
 use crate::fuse::usage::Usage;
-use crate::view::{EntryHandle, PathKey};
+use crate::view::{DirectoryPair, EntryHandle, Link, PathKey, Place};
 
 /// The node id of the mount's root.
 pub(crate) const ROOT: u64 = 1;
@@ -15,12 +13,14 @@ pub(crate) const ROOT: u64 = 1;
 /// What a node is.
 #[derive(Clone, Debug)]
 pub(crate) enum What {
-    /// The mount's root: the list of snapshots.
-    Root,
-    /// The symlink to the newest snapshot, and when that was taken.
-    Latest(SnapshotId, Timestamp),
+    /// A directory that exists only in the mount, such as its root.
+    Place(Place),
+    /// A symlink that exists only in the mount.
+    Link(Arc<Link>),
     /// A directory inside a snapshot.
     Directory(Arc<DirectoryNode>),
+    /// A directory that two snapshots have, with a part of its changes.
+    Difference(Arc<DifferenceNode>),
     /// Anything else inside a snapshot.
     Item(EntryHandle),
 }
@@ -36,6 +36,16 @@ pub(crate) struct DirectoryNode {
     pub(crate) source: DirectorySource,
 }
 
+/// A directory that two snapshots have, with a part of its changes.
+#[derive(Debug)]
+pub(crate) struct DifferenceNode {
+    pub(crate) pair: DirectoryPair,
+    pub(crate) path: PathKey,
+    /// Of the snapshot whose files are shown, and of the other one.
+    pub(crate) usages: [Arc<Usage>; 2],
+    pub(crate) source: DirectorySource,
+}
+
 /// Where the metadata of a directory is.
 #[derive(Clone, Debug)]
 pub(crate) enum DirectorySource {
@@ -45,12 +55,26 @@ pub(crate) enum DirectorySource {
     Entry(EntryHandle),
 }
 
-impl DirectoryNode {
+impl DifferenceNode {
+    /// The id of the snapshot whose files are shown.
+    pub(crate) fn shown_id(&self) -> String {
+        self.usages[0].id.to_string()
+    }
+}
+
+impl DirectorySource {
     /// The directory's metadata.
     pub(crate) fn node(&self) -> Option<&dag::Node> {
-        match &self.source {
-            DirectorySource::Root(node) => Some(node),
-            DirectorySource::Entry(entry) => entry.get().map(|entry| &entry.node),
+        match self {
+            Self::Root(node) => Some(node),
+            Self::Entry(entry) => entry.get().map(|entry| &entry.node),
+        }
+    }
+
+    fn entry(&self) -> Option<&EntryHandle> {
+        match self {
+            Self::Root(_) => None,
+            Self::Entry(entry) => Some(entry),
         }
     }
 }
@@ -68,8 +92,10 @@ pub(crate) struct Node {
 /// Names a directory by its place, so that it keeps its node id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Key {
-    /// A name in the mount's root.
-    Name(Vec<u8>),
+    /// A name in a directory that exists only in the mount, and what it stood
+    /// for: if that changes it is another node, so that nothing that the kernel
+    /// has cached of the first one is ever stale.
+    Shown(u64, Vec<u8>, Vec<u8>),
     /// The entry of a directory.
     Entry(u64, u64),
 }
@@ -88,8 +114,9 @@ struct Table {
 }
 
 impl Nodes {
-    pub(crate) fn new() -> Self {
-        let root = Node { what: What::Root, parent: ROOT, key: None, lookups: 1 };
+    /// Makes a table that knows what the mount's root is.
+    pub(crate) fn new(root: What) -> Self {
+        let root = Node { what: root, parent: ROOT, key: None, lookups: 1 };
         let nodes = HashMap::from([(ROOT, root)]);
         Self { table: Mutex::new(Table { nodes, by_key: HashMap::new(), next: ROOT + 1 }) }
     }
@@ -103,7 +130,7 @@ impl Nodes {
         self.lock().nodes.get(&id).cloned()
     }
 
-    /// Counts one more lookup of the directory or root item at `key`, made by
+    /// Counts one more lookup of the directory or link at `key`, made by
     /// `make` if it is not known, and returns its node id and what it is.
     pub(crate) fn look_up_place(
         &self,
@@ -172,16 +199,14 @@ impl Nodes {
         while id != ROOT && names.len() <= crate::base::limits::DIRECTORY_DEPTH_MAX {
             let Some(node) = table.nodes.get(&id) else { break };
             let entry = match &node.what {
-                What::Directory(directory) => match &directory.source {
-                    DirectorySource::Entry(entry) => Some(entry),
-                    DirectorySource::Root(_) => None,
-                },
+                What::Directory(directory) => directory.source.entry(),
+                What::Difference(difference) => difference.source.entry(),
                 What::Item(item) => Some(item),
-                What::Root | What::Latest(..) => None,
+                What::Place(_) | What::Link(_) => None,
             };
             match (entry.and_then(EntryHandle::get), &node.key) {
                 (Some(entry), _) => names.push(entry.name.as_bytes().to_vec()),
-                (None, Some(Key::Name(name))) => names.push(name.clone()),
+                (None, Some(Key::Shown(_, name, _))) => names.push(name.clone()),
                 (None, _) => {}
             }
             id = node.parent;

@@ -5,9 +5,11 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-/// Returns the first names below the mountpoint that any process has as working
-/// directory, root, open file or mapping. Nothing if that cannot be told, since
-/// processes of other users may use the mount.
+use crate::view::CHANGES;
+
+/// Returns the names of snapshots below the mountpoint that any process has as
+/// working directory, root, open file or mapping. Nothing if that cannot be
+/// told, since processes of other users may use the mount.
 pub(crate) fn names_in_use(mountpoint: &Path) -> Option<Vec<Vec<u8>>> {
     let complete = rustix::process::geteuid().is_root();
     let mut names = Vec::new();
@@ -17,7 +19,7 @@ pub(crate) fn names_in_use(mountpoint: &Path) -> Option<Vec<Vec<u8>>> {
             continue;
         }
         let path = process.path();
-        let mut seen = |target: PathBuf| names.extend(first_name_below(&target, mountpoint));
+        let mut seen = |target: PathBuf| names.extend(names_below(&target, mountpoint));
         for link in ["cwd", "root"] {
             if let Ok(target) = fs::read_link(path.join(link)) {
                 seen(target);
@@ -43,14 +45,30 @@ fn is_shared(mountpoint: &Path) -> bool {
     })
 }
 
-fn first_name_below(path: &Path, mountpoint: &Path) -> Option<Vec<u8>> {
-    let below = path.strip_prefix(mountpoint).ok()?;
-    Some(below.components().next()?.as_os_str().as_bytes().to_vec())
+/// The first name below the mountpoint; of a comparison both of its names.
+fn names_below(path: &Path, mountpoint: &Path) -> Vec<Vec<u8>> {
+    let Ok(below) = path.strip_prefix(mountpoint) else { return Vec::new() };
+    let mut names = below.components().map(|name| name.as_os_str().as_bytes());
+    match (names.next(), names.next()) {
+        (Some(first), Some(pair)) if first == CHANGES.as_bytes() => {
+            pair.split(|byte| *byte == b'.').map(<[u8]>::to_vec).filter(|n| !n.is_empty()).collect()
+        }
+        (first, _) => first.into_iter().map(<[u8]>::to_vec).collect(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_in_use_below_a_comparison_is_both_of_its_snapshots() {
+        let of = |path: &str| names_below(&Path::new("/mnt").join(path), Path::new("/mnt"));
+        assert_eq!(of("changes/aa..bb/added/x"), [b"aa", b"bb"]);
+        assert_eq!(of("aa/changes"), [b"aa"]);
+        assert_eq!(of("changes"), [b"changes"]);
+        assert!(of("").is_empty());
+    }
 
     #[test]
     fn an_open_file_and_a_working_directory_are_seen() {

@@ -8,16 +8,27 @@ use quick_cache::sync::Cache;
 
 use crate::base::id::{ChunkId, ListId, TreeId};
 use crate::dag::{Body, Entry, Kind};
+use crate::view::changes::Part;
 use crate::view::content::ListPage;
 use crate::view::directory::{Directory, LeafPage};
+use crate::view::versions::Version;
 
 /// Bytes for decoded trees and chunk lists.
 const TREE_BYTES: u64 = 48 << 20;
+/// Bytes for what the views have found out: versions of paths, and where
+/// snapshots differ.
+const VIEW_BYTES: u64 = 8 << 20;
 /// Bytes that an entry of a cache takes beside its value.
 const OVERHEAD_BYTES: u64 = 64;
 /// Mean sizes, from which the caches guess how many values they will hold.
 const CHUNK_BYTES_GUESS: u64 = 16 << 10;
 const PAGE_BYTES_GUESS: u64 = 4 << 10;
+const ANSWER_BYTES_GUESS: u64 = 256;
+
+/// A path, in a list of snapshots of that generation.
+type VersionsKey = (u64, Arc<[u8]>);
+/// Two trees, and the part of their difference that is meant.
+type ChangesKey = (TreeId, TreeId, Part);
 
 /// The caches of a view.
 pub(crate) struct Caches {
@@ -25,6 +36,9 @@ pub(crate) struct Caches {
     pub(crate) pages: Cache<TreeId, Arc<LeafPage>, Weight>,
     pub(crate) directories: Cache<TreeId, Arc<Directory>, Weight>,
     pub(crate) lists: Cache<ListId, Arc<ListPage>, Weight>,
+    pub(crate) versions: Cache<VersionsKey, Arc<[Version]>, Weight>,
+    /// Whether there are any.
+    pub(crate) changes: Cache<ChangesKey, bool, Weight>,
 }
 
 impl Caches {
@@ -41,6 +55,8 @@ impl Caches {
             pages: cache(TREE_BYTES / 2, PAGE_BYTES_GUESS),
             directories: cache(TREE_BYTES / 4, PAGE_BYTES_GUESS),
             lists: cache(TREE_BYTES / 4, PAGE_BYTES_GUESS),
+            versions: cache(VIEW_BYTES / 2, PAGE_BYTES_GUESS),
+            changes: cache(VIEW_BYTES / 2, ANSWER_BYTES_GUESS),
         }
     }
 }
@@ -70,6 +86,19 @@ impl Weighter<TreeId, Arc<Directory>> for Weight {
 impl Weighter<ListId, Arc<ListPage>> for Weight {
     fn weight(&self, _: &ListId, value: &Arc<ListPage>) -> u64 {
         OVERHEAD_BYTES + value.item_count() * 80
+    }
+}
+
+impl Weighter<VersionsKey, Arc<[Version]>> for Weight {
+    fn weight(&self, key: &VersionsKey, value: &Arc<[Version]>) -> u64 {
+        let bytes = key.1.len() + size_of_val(&**value);
+        OVERHEAD_BYTES + bytes as u64
+    }
+}
+
+impl Weighter<ChangesKey, bool> for Weight {
+    fn weight(&self, _: &ChangesKey, _: &bool) -> u64 {
+        OVERHEAD_BYTES + size_of::<ChangesKey>() as u64
     }
 }
 

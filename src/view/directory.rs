@@ -25,6 +25,10 @@ pub struct EntryHandle {
 }
 
 impl EntryHandle {
+    pub(crate) const fn new(page: Arc<LeafPage>, index: usize) -> Self {
+        Self { page, index }
+    }
+
     /// The entry.
     #[must_use]
     pub fn get(&self) -> Option<&Entry> {
@@ -39,13 +43,14 @@ pub struct Directory {
     len: u64,
 }
 
+/// A page of a directory.
 #[derive(Debug)]
-struct PageSlot {
+pub(crate) struct PageSlot {
     /// The ordinal of its first entry.
-    start: u64,
+    pub(crate) start: u64,
     /// Its last name; the only page of a directory has none.
     last: Option<EntryName>,
-    tree: TreeRef,
+    pub(crate) tree: TreeRef,
 }
 
 impl Directory {
@@ -65,15 +70,22 @@ impl Directory {
         self.pages.len() as u64
     }
 
-    fn page_of_ordinal(&self, ordinal: u64) -> Option<&PageSlot> {
-        let behind = self.pages.partition_point(|page| page.start <= ordinal);
-        self.pages.get(behind.checked_sub(1)?)
+    /// A page by its place.
+    pub(crate) fn slot(&self, slot: usize) -> Option<&PageSlot> {
+        self.pages.get(slot)
     }
 
-    fn page_of_name(&self, name: &[u8]) -> Option<&PageSlot> {
+    /// The place of the page that holds an ordinal.
+    pub(crate) fn slot_of_ordinal(&self, ordinal: u64) -> Option<usize> {
+        self.pages.partition_point(|page| page.start <= ordinal).checked_sub(1)
+    }
+
+    /// The place of the page that holds a name if any does; behind the last one
+    /// if none can.
+    pub(crate) fn slot_of_name(&self, name: &[u8]) -> usize {
         let before =
             |page: &PageSlot| page.last.as_ref().is_some_and(|last| last.as_bytes() < name);
-        self.pages.get(self.pages.partition_point(before))
+        self.pages.partition_point(before)
     }
 }
 
@@ -98,7 +110,8 @@ impl View {
         if ordinal >= directory.len {
             return Ok(None);
         }
-        let Some(slot) = directory.page_of_ordinal(ordinal) else { return Ok(None) };
+        let slot = directory.slot_of_ordinal(ordinal).and_then(|slot| directory.slot(slot));
+        let Some(slot) = slot else { return Ok(None) };
         let page = self.page(&slot.tree)?;
         let index = usize::try_from(ordinal - slot.start).unwrap_or(usize::MAX);
         Ok(Some(EntryHandle { page, index }))
@@ -113,7 +126,7 @@ impl View {
         directory: &Directory,
         name: &[u8],
     ) -> Result<Option<(u64, EntryHandle)>, ViewError> {
-        let Some(slot) = directory.page_of_name(name) else { return Ok(None) };
+        let Some(slot) = directory.slot(directory.slot_of_name(name)) else { return Ok(None) };
         let page = self.page(&slot.tree)?;
         let found = page.entries.binary_search_by(|entry| entry.name.as_bytes().cmp(name));
         Ok(found.ok().map(|index| (slot.start + index as u64, EntryHandle { page, index })))
@@ -148,7 +161,7 @@ impl View {
         Ok(node)
     }
 
-    fn page(&self, tree: &TreeRef) -> Result<Arc<LeafPage>, ViewError> {
+    pub(crate) fn page(&self, tree: &TreeRef) -> Result<Arc<LeafPage>, ViewError> {
         self.caches.pages.get_or_insert_with(&tree.id, || match self.reader.tree(tree)? {
             Tree::Leaf(entries) if entries.len() as u64 == tree.totals.entries => {
                 Ok(Arc::new(LeafPage { entries }))

@@ -2,7 +2,8 @@
 //!
 //! Purpose: what the mount and the commands that look into snapshots share:
 //! the list of snapshots, directories by ordinal and name, file content by
-//! offset, and inode numbers.
+//! offset, and inode numbers; and the directories that exist only in the mount,
+//! by which snapshots are found ([`Place`]).
 //!
 //! Invariants:
 //! - Memory is bounded: [`ViewOptions::cache_bytes`] for content and a fixed
@@ -14,33 +15,45 @@
 //! Imports: `base`, `dag`, `repository`.
 
 mod cache;
+mod changes;
 mod content;
+mod cursor;
 mod directory;
 mod error;
 mod inode_number;
+mod names;
+mod place;
 mod snapshots;
+mod versions;
 
 use std::sync::{Arc, Mutex};
 
 use crate::repository::Reader;
 use crate::view::cache::Caches;
 
+pub use changes::{Change, Comparison, DirectoryPair, Part, VisitChange};
 pub use content::FileBytes;
 pub use directory::{Directory, EntryHandle};
 pub use error::ViewError;
 pub use inode_number::{InodeNumbers, PathKey};
+pub use names::{Grouping, TimeFormat};
+pub use place::{CHANGES, Link, PathVersions, Place, Shown, VisitShown};
 pub use snapshots::{Snapshot, SnapshotList};
 
-/// How a view uses the machine.
-#[derive(Clone, Copy, Debug)]
+/// How a view uses the machine, and what it shows.
+#[derive(Clone, Debug)]
 pub struct ViewOptions {
     /// Bytes of file content to keep.
     pub cache_bytes: u64,
+    /// How `by-time` names snapshots.
+    pub by_time: TimeFormat,
+    /// Whether the root shows `@GMT-...` names, as Samba wants them.
+    pub samba: bool,
 }
 
 impl Default for ViewOptions {
     fn default() -> Self {
-        Self { cache_bytes: 64 << 20 }
+        Self { cache_bytes: 64 << 20, by_time: TimeFormat::default(), samba: false }
     }
 }
 
@@ -50,6 +63,9 @@ pub struct View {
     caches: Caches,
     inode_numbers: InodeNumbers,
     snapshots: Mutex<Arc<SnapshotList>>,
+    by_time: TimeFormat,
+    /// How names for Samba are made, if there are any.
+    gmt: Option<TimeFormat>,
 }
 
 impl View {
@@ -59,11 +75,13 @@ impl View {
     /// Fails if the snapshots cannot be listed.
     pub fn new(reader: Reader, options: ViewOptions) -> Result<Self, ViewError> {
         reader.refresh()?;
-        let list = SnapshotList::new(reader.catalog()?);
+        let list = SnapshotList::new(reader.catalog()?, 0);
         Ok(Self {
             caches: Caches::new(options.cache_bytes),
             inode_numbers: InodeNumbers::new(reader.config().id),
             snapshots: Mutex::new(Arc::new(list)),
+            by_time: options.by_time,
+            gmt: options.samba.then(TimeFormat::gmt),
             reader,
         })
     }

@@ -1,13 +1,14 @@
 //! The list of snapshots, kept current.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
 use crate::base::id::SnapshotId;
 use crate::base::time::Timestamp;
 use crate::dag::{Counters, Manifest, Node};
-use crate::repository::Catalog;
+use crate::repository::{Catalog, Selectable, select_by_time, select_snapshot};
+use crate::view::names::Names;
 use crate::view::{View, ViewError};
 
 /// What a view keeps of a snapshot.
@@ -21,34 +22,73 @@ pub struct Snapshot {
     pub root: Arc<Node>,
     /// What it holds.
     pub counters: Counters,
+    /// The host that took it.
+    pub host: Arc<str>,
+    /// Its tags.
+    pub tags: Arc<[Arc<str>]>,
+}
+
+impl Selectable for Snapshot {
+    fn id(&self) -> &SnapshotId {
+        &self.id
+    }
+
+    fn time(&self) -> Timestamp {
+        self.time
+    }
+
+    fn has_tag(&self, tag: &str) -> bool {
+        self.tags.iter().any(|own| **own == *tag)
+    }
 }
 
 /// The snapshots as of some moment.
 #[derive(Debug)]
 pub struct SnapshotList {
-    by_id: BTreeMap<SnapshotId, Snapshot>,
-    newest: Option<SnapshotId>,
+    /// Oldest first.
+    snapshots: Vec<Snapshot>,
+    /// The place of each of them.
+    by_id: BTreeMap<SnapshotId, usize>,
+    pub(crate) names: Names,
+    /// Tells this list from those before and behind it.
+    pub(crate) generation: u64,
     damaged: Vec<String>,
     changed: SystemTime,
 }
 
 impl SnapshotList {
-    pub(crate) fn new(catalog: Catalog) -> Self {
+    pub(crate) fn new(catalog: Catalog, generation: u64) -> Self {
         let Catalog { snapshots, damaged } = catalog;
         let damaged = damaged.iter().map(ToString::to_string).collect();
-        // Oldest first.
-        let newest = snapshots.last().map(|(id, _)| *id);
+        let mut labels = Labels::default();
         let keep = |(id, manifest): (SnapshotId, Manifest)| {
-            let Manifest { time, root, counters, .. } = manifest;
-            (id, Snapshot { id, time, root: Arc::new(root), counters })
+            let Manifest { time, root, counters, host, tags, .. } = manifest;
+            let host = labels.share(&host);
+            let tags = tags.iter().map(|tag| labels.share(tag)).collect();
+            Snapshot { id, time, root: Arc::new(root), counters, host, tags }
         };
-        let by_id = snapshots.into_iter().map(keep).collect();
-        Self { by_id, newest, damaged, changed: SystemTime::now() }
+        let snapshots: Vec<_> = snapshots.into_iter().map(keep).collect();
+        let by_id = snapshots.iter().enumerate().map(|(place, one)| (one.id, place)).collect();
+        let (names, changed) = (Names::default(), SystemTime::now());
+        Self { snapshots, by_id, names, generation, damaged, changed }
     }
 
     /// All snapshots, by id.
     pub fn iter(&self) -> impl Iterator<Item = &Snapshot> {
-        self.by_id.values()
+        self.by_id.values().filter_map(|place| self.at_place(*place))
+    }
+
+    /// All snapshots, oldest first.
+    pub fn oldest_first(&self) -> impl DoubleEndedIterator<Item = &Snapshot> + ExactSizeIterator {
+        self.snapshots.iter()
+    }
+
+    pub(crate) fn at_place(&self, place: usize) -> Option<&Snapshot> {
+        self.snapshots.get(place)
+    }
+
+    pub(crate) fn is_at(&self, place: usize, id: &SnapshotId) -> bool {
+        self.at_place(place).is_some_and(|snapshot| snapshot.id == *id)
     }
 
     /// How many there are.
@@ -66,13 +106,26 @@ impl SnapshotList {
     /// One of them.
     #[must_use]
     pub fn get(&self, id: &SnapshotId) -> Option<&Snapshot> {
-        self.by_id.get(id)
+        self.at_place(*self.by_id.get(id)?)
     }
 
     /// The newest one.
     #[must_use]
     pub fn newest(&self) -> Option<&Snapshot> {
-        self.get(&self.newest?)
+        self.snapshots.last()
+    }
+
+    /// The one that a name means as on the command line: `latest~2`, a unique
+    /// prefix of an id, a tag, a time expression. Nothing if several fit.
+    #[must_use]
+    pub fn named(&self, name: &str, now: Timestamp) -> Option<&Snapshot> {
+        self.at_place(select_snapshot(&self.snapshots, name, now).ok()??)
+    }
+
+    /// The newest one that is not younger than a time expression says.
+    #[must_use]
+    pub fn not_younger(&self, expression: &str, now: Timestamp) -> Option<&Snapshot> {
+        self.at_place(select_by_time(&self.snapshots, expression, now)?)
     }
 
     /// What is wrong with the snapshots that are there and cannot be shown.
@@ -98,10 +151,25 @@ impl SnapshotList {
         let mut fitting = self
             .by_id
             .range(first..)
-            .map(|(_, snapshot)| snapshot)
+            .filter_map(|(_, place)| self.at_place(*place))
             .take_while(|snapshot| snapshot.id.to_string().starts_with(prefix));
         let only = fitting.next()?;
         fitting.next().is_none().then_some(only)
+    }
+}
+
+/// Texts that many snapshots share, kept once.
+#[derive(Default)]
+struct Labels(HashSet<Arc<str>>);
+
+impl Labels {
+    fn share(&mut self, label: &str) -> Arc<str> {
+        if let Some(known) = self.0.get(label) {
+            return known.clone();
+        }
+        let label: Arc<str> = label.into();
+        self.0.insert(label.clone());
+        label
     }
 }
 
@@ -114,7 +182,7 @@ impl View {
         let changed = self.reader.refresh()?;
         let mut current = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
         if changed {
-            let list = SnapshotList::new(self.reader.catalog()?);
+            let list = SnapshotList::new(self.reader.catalog()?, current.generation + 1);
             // A list that says the same keeps its time, and with it what the
             // kernel has cached of the mount's root.
             if !list.by_id.keys().eq(current.by_id.keys()) {

@@ -35,7 +35,12 @@ fn serve(context: &Context, arguments: &MountArguments) -> Result<Outcome, Comma
     // Checked before the store is opened: a typo costs nothing.
     check_mountpoint(&arguments.mountpoint, &context.repository)?;
     let reader = context.reader()?;
-    let view = View::new(reader, ViewOptions { cache_bytes: arguments.cache_size })?;
+    let shown = ViewOptions {
+        cache_bytes: arguments.cache_size,
+        by_time: arguments.by_time_format.clone(),
+        samba: arguments.samba,
+    };
+    let view = View::new(reader, shown)?;
     let log = open_log(context, arguments)?;
     for damage in view.snapshots()?.damaged() {
         context.note(damage);
@@ -82,9 +87,11 @@ fn start(context: &Context, arguments: &MountArguments) -> Result<Outcome, Comma
     let mut command = Command::new(program);
     command.args(["mount", "--foreground", "--announce", "--repo"]).arg(&context.repository);
     command.arg("--cache-size").arg(arguments.cache_size.to_string());
+    command.arg("--by-time-format").arg(arguments.by_time_format.to_string());
     for (given, flag) in [
         (arguments.allow_other, "--allow-other"),
         (arguments.no_pin, "--no-pin"),
+        (arguments.samba, "--samba"),
         (context.quiet, "--quiet"),
     ] {
         command.args(given.then_some(flag));

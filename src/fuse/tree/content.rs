@@ -1,0 +1,50 @@
+//! Reading files, and seeking the data and the holes in them.
+
+use fuser::Errno;
+
+use super::Tree;
+use crate::dag::{Content, Kind};
+use crate::fuse::nodes::What;
+use crate::view::FileBytes;
+
+/// `whence` of lseek.
+const SEEK_DATA: i32 = 3;
+const SEEK_HOLE: i32 = 4;
+
+impl Tree {
+    pub(crate) fn read(&self, id: u64, offset: u64, size: u32) -> Result<FileBytes, Errno> {
+        self.with_content(id, |content| {
+            let length = usize::try_from(size).unwrap_or(usize::MAX);
+            self.view.read(content, offset, length).map_err(|error| self.fail(id, &error))
+        })
+    }
+
+    pub(crate) fn seek(&self, id: u64, offset: i64, whence: i32) -> Result<i64, Errno> {
+        let offset = u64::try_from(offset).map_err(|_| Errno::ENXIO)?;
+        let found = self.with_content(id, |content| {
+            let found = match whence {
+                SEEK_DATA => self.view.seek_data(content, offset),
+                SEEK_HOLE => self.view.seek_hole(content, offset),
+                _ => return Err(Errno::EINVAL),
+            };
+            found.map_err(|error| self.fail(id, &error))
+        })?;
+        found.and_then(|position| i64::try_from(position).ok()).ok_or(Errno::ENXIO)
+    }
+
+    fn with_content<T>(
+        &self,
+        id: u64,
+        use_content: impl FnOnce(&Content) -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        let node = self.node(id)?;
+        if let Some(parent) = self.nodes.get(node.parent) {
+            self.touch(id, &parent.what)?;
+        }
+        let What::Item(item) = &node.what else { return Err(Errno::EISDIR) };
+        match item.get().map(|entry| &entry.node.kind) {
+            Some(Kind::File(content)) => use_content(content),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Extended attributes: those that were kept, and some of our own.
+
+use fuser::Errno;
+
+use super::{Tree, dag_node};
+use crate::base::id::hex;
+use crate::dag::Kind;
+use crate::fuse::nodes::{Node, What};
+use crate::view::Place;
+
+/// Attributes that are answered and not listed.
+const XATTR_PID: &[u8] = b"user.icecore.pid";
+const XATTR_SHA256: &[u8] = b"user.icecore.sha256";
+const XATTR_SNAPSHOT: &[u8] = b"user.icecore.snapshot";
+const XATTR_ACL: &[u8] = b"system.posix_acl_";
+const XATTR_TREE: &[u8] = b"user.icecore.tree";
+
+impl Tree {
+    /// The value of an extended attribute.
+    pub(crate) fn xattr(&self, id: u64, name: &[u8]) -> Result<Vec<u8>, Errno> {
+        let node = self.node(id)?;
+        if let Some(value) = self.own_xattr(&node, name) {
+            return Ok(value);
+        }
+        let kept = match &node.what {
+            // Its ACLs are enforced with its mode.
+            What::Place(place) if name.starts_with(XATTR_ACL) => place.guard(),
+            what => dag_node(what),
+        };
+        let value = kept.and_then(|node| node.xattr(name));
+        value.map(<[u8]>::to_vec).ok_or(Errno::ENODATA)
+    }
+
+    /// The names of a node's extended attributes, each ended by a NUL.
+    pub(crate) fn xattr_names(&self, id: u64) -> Result<Vec<u8>, Errno> {
+        let node = self.node(id)?;
+        let mut names = Vec::new();
+        for xattr in dag_node(&node.what).map(|node| &*node.xattrs).unwrap_or_default() {
+            names.extend_from_slice(&xattr.name);
+            names.push(0);
+        }
+        Ok(names)
+    }
+
+    /// Attributes of our own.
+    fn own_xattr(&self, node: &Node, name: &[u8]) -> Option<Vec<u8>> {
+        if !name.starts_with(b"user.icecore.") {
+            return None;
+        }
+        let text = match (name, &node.what) {
+            (XATTR_PID, What::Place(Place::Root)) => std::process::id().to_string(),
+            (XATTR_TREE, What::Directory(directory)) => directory.tree.id.to_string(),
+            (XATTR_SNAPSHOT, What::Directory(directory)) => directory.usage.id.to_string(),
+            (XATTR_SNAPSHOT, What::Difference(difference)) => difference.shown_id(),
+            (XATTR_SNAPSHOT, What::Item(_)) => match self.nodes.get(node.parent)?.what {
+                What::Directory(parent) => parent.usage.id.to_string(),
+                What::Difference(parent) => parent.shown_id(),
+                _ => return None,
+            },
+            (XATTR_SHA256, What::Item(item)) => match &item.get()?.node.kind {
+                Kind::File(content) => hex(&content.known_sha256()?),
+                _ => return None,
+            },
+            _ => return None,
+        };
+        Some(text.into_bytes())
+    }
+}
