@@ -42,6 +42,9 @@ impl Selectable for Snapshot {
     }
 }
 
+/// The label of SELinux.
+pub const LABEL: &[u8] = b"security.selinux";
+
 /// The snapshots as of some moment.
 #[derive(Debug)]
 pub struct SnapshotList {
@@ -53,6 +56,7 @@ pub struct SnapshotList {
     /// Tells this list from those before and behind it.
     pub(crate) generation: u64,
     damaged: Vec<String>,
+    has_labels: bool,
     changed: SystemTime,
 }
 
@@ -60,6 +64,9 @@ impl SnapshotList {
     pub(crate) fn new(catalog: Catalog, generation: u64) -> Self {
         let Catalog { snapshots, damaged } = catalog;
         let damaged = damaged.iter().map(ToString::to_string).collect();
+        let is_labelled =
+            |(_, manifest): &(SnapshotId, Manifest)| manifest.root.xattr(LABEL).is_some();
+        let has_labels = snapshots.iter().any(is_labelled);
         let mut labels = Labels::default();
         let keep = |(id, manifest): (SnapshotId, Manifest)| {
             let Manifest { time, root, counters, host, tags, .. } = manifest;
@@ -70,7 +77,7 @@ impl SnapshotList {
         let snapshots: Vec<_> = snapshots.into_iter().map(keep).collect();
         let by_id = snapshots.iter().enumerate().map(|(place, one)| (one.id, place)).collect();
         let (names, changed) = (Names::default(), SystemTime::now());
-        Self { snapshots, by_id, names, generation, damaged, changed }
+        Self { snapshots, by_id, names, generation, damaged, has_labels, changed }
     }
 
     /// All snapshots, by id.
@@ -126,6 +133,13 @@ impl SnapshotList {
     #[must_use]
     pub fn not_younger(&self, expression: &str, now: Timestamp) -> Option<&Snapshot> {
         self.at_place(select_by_time(&self.snapshots, expression, now)?)
+    }
+
+    /// Whether any snapshot is of a system that labels its files. Such systems
+    /// label all of them, so the roots tell.
+    #[must_use]
+    pub const fn has_labels(&self) -> bool {
+        self.has_labels
     }
 
     /// What is wrong with the snapshots that are there and cannot be shown.

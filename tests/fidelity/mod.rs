@@ -2,6 +2,7 @@
 
 mod copies;
 mod generated;
+mod labels;
 mod lifecycle;
 mod mounted;
 mod read_only;

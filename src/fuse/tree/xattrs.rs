@@ -6,12 +6,13 @@ use super::{Tree, dag_node};
 use crate::base::id::hex;
 use crate::dag::Kind;
 use crate::fuse::nodes::{Node, What};
-use crate::view::Place;
+use crate::view::{LABEL, Place};
 
 /// Attributes that are answered and not listed.
 const XATTR_PID: &[u8] = b"user.icecore.pid";
 const XATTR_SHA256: &[u8] = b"user.icecore.sha256";
 const XATTR_SNAPSHOT: &[u8] = b"user.icecore.snapshot";
+/// ACLs, of access and by default.
 const XATTR_ACL: &[u8] = b"system.posix_acl_";
 const XATTR_TREE: &[u8] = b"user.icecore.tree";
 
@@ -27,8 +28,17 @@ impl Tree {
             What::Place(place) if name.starts_with(XATTR_ACL) => place.guard(),
             what => dag_node(what),
         };
-        let value = kept.and_then(|node| node.xattr(name));
-        value.map(<[u8]>::to_vec).ok_or(Errno::ENODATA)
+        match kept.and_then(|node| node.xattr(name)) {
+            Some(value) => Ok(value.to_vec()),
+            // Tools that hear this stop asking for every file of the mount.
+            None if name == LABEL && !self.has_labels(id)? => Err(Errno::EOPNOTSUPP),
+            None => Err(Errno::ENODATA),
+        }
+    }
+
+    fn has_labels(&self, id: u64) -> Result<bool, Errno> {
+        let list = self.view.snapshots().map_err(|error| self.fail(id, &error))?;
+        Ok(list.has_labels())
     }
 
     /// The names of a node's extended attributes, each ended by a NUL.
