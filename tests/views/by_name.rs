@@ -43,9 +43,9 @@ fn a_pattern_gives_other_names_and_a_bad_one_is_a_usage_error() {
     }
     let history = History::new();
     let ids = [MORNING, NOON, NEXT_DAY].map(|time| history.take(time, &["--tag", "t"]));
-    let mount = Mount::with(&history.repo, &["--by-time-format", "%d.%m.%Y/x"]);
-    let second = format!("18.11.2026%2Fx-{}", &ids[1][..12]);
-    let expected = ["18.11.2026%2Fx", &second, "19.11.2026%2Fx"];
+    let mount = Mount::with(&history.repo, &["--by-time-format=-%d.%m.%Y/x"]);
+    let second = format!("-18.11.2026%2Fx-{}", &ids[1][..12]);
+    let expected = ["-18.11.2026%2Fx", &second, "-19.11.2026%2Fx"];
     assert_eq!(names(&mount.point().join("by-time")), expected);
     let tagged = mount.point().join("by-tag/t");
     assert_eq!(target(&tagged.join(&second)), format!("../../{}", ids[1]));

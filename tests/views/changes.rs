@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{read, read_dir, remove_dir_all, remove_file, symlink_metadata};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +12,7 @@ use crate::support::fixture::SEED;
 use crate::support::generate::{directory, file, mode, symlink, wide};
 use crate::support::mount::Mount;
 use crate::support::need::{require_fuse, require_root};
+use crate::support::repo::count_of;
 use crate::support::rng::Rng;
 use crate::support::tree::{Shape, generate};
 use crate::support::{args, command::try_tool, wait_until};
@@ -236,6 +238,42 @@ fn snapshots_are_compared_by_any_of_their_names() {
     let gone = changes.join(format!("{a}..{newest}"));
     wait_until("a comparison with a deleted snapshot is gone", 5, || !gone.exists());
     mount.unmount();
+}
+
+#[test]
+fn a_comparison_in_use_stays_readable_though_its_snapshots_are_collected() {
+    if !require_fuse() {
+        return;
+    }
+    let history = History::new();
+    let mut rng = Rng::new(SEED);
+    let [before, after, gone] = [(); 3].map(|()| rng.bytes(2 << 20));
+    file(&history.source.join("big"), &before);
+    file(&history.source.join("gone"), &gone);
+    let a = history.take(MORNING, &[]);
+    file(&history.source.join("big"), &after);
+    remove_file(history.source.join("gone")).expect("it is there");
+    let b = history.take(NOON, &[]);
+    remove_file(history.source.join("big")).expect("it is there");
+    history.take("2026-11-19T03:00:00Z", &[]);
+    let mount = Mount::new(&history.repo);
+    let path = mount.point().join("changes").join(format!("{a}..{b}"));
+    let top = std::fs::File::open(path).expect("it can be opened");
+    let part = |part: &str| {
+        let inside = PathBuf::from(format!("/proc/self/fd/{}", top.as_raw_fd()));
+        inside.join(part).join(history.inner(""))
+    };
+    assert_eq!(names(&part("modified")), ["big"]);
+    assert_eq!(names(&part("removed")), ["gone"]);
+    history.repo.ok(["delete", &a, &b, "--yes"]);
+    let freed = count_of(&history.repo.gc(), "freed_bytes");
+    assert!(freed < 1 << 20, "freed what is in use: {freed}");
+    assert!(read(part("modified").join("big")).expect("it can be read") == after);
+    assert!(read(part("removed").join("gone")).expect("it can be read") == gone);
+    drop(top);
+    mount.unmount();
+    let freed = count_of(&history.repo.gc(), "freed_bytes");
+    assert!(freed >= 6 << 20, "the leases went, the data not: {freed}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs::{read_to_string, remove_file};
 use std::os::unix::fs::MetadataExt;
 
 use super::{History, assert_missing, deep_file, names, target};
-use crate::support::generate::file;
+use crate::support::generate::{file, mode, named as named_bytes};
 use crate::support::mount::Mount;
 use crate::support::need::require_fuse;
 use crate::support::{args, command::run_tool};
@@ -64,6 +64,7 @@ fn paths_that_any_snapshot_has_are_found_and_not_listed() {
     history.take("2026-11-17T03:00:00Z", &[]);
     std::fs::remove_dir_all(history.source.join("old")).expect("it is there");
     deep_file(&history.source.join("new/file"), b"x");
+    file(&named_bytes(&history.source, b"no \xff text"), b"x");
     history.take("2026-11-18T03:00:00Z", &[]);
     let mount = Mount::new(&history.repo);
     let versions = mount.point().join("versions");
@@ -79,6 +80,9 @@ fn paths_that_any_snapshot_has_are_found_and_not_listed() {
         }
     }
     assert_eq!(names(&versions).len(), 2, "the roots differ");
+    let no_text = named_bytes(&versions.join(history.inner("")), b"no \xff text");
+    let listed = names(&no_text);
+    assert_eq!(read_to_string(no_text.join(&listed[0])).expect("it can be read"), "x");
     for nothing in ["nothing", "old/nothing", "new/file/below", "old/deep/file/below"] {
         assert_missing(&versions.join(history.inner(nothing)));
     }
@@ -98,7 +102,7 @@ fn what_has_one_inode_number_in_two_snapshots_is_one_version() {
         deep_file(&history.source.join(name).join("file"), b"x");
     }
     let a = history.take("2026-11-17T03:00:00Z", &[]);
-    crate::support::generate::mode(&history.source.join("mode/file"), 0o600);
+    mode(&history.source.join("mode/file"), 0o600);
     file(&history.source.join("content/file"), b"y");
     let b = history.take("2026-11-18T03:00:00Z", &[]);
     let mount = Mount::new(&history.repo);

@@ -87,7 +87,8 @@ fn start(context: &Context, arguments: &MountArguments) -> Result<Outcome, Comma
     let mut command = Command::new(program);
     command.args(["mount", "--foreground", "--announce", "--repo"]).arg(&context.repository);
     command.arg("--cache-size").arg(arguments.cache_size.to_string());
-    command.arg("--by-time-format").arg(arguments.by_time_format.to_string());
+    // In one, since a pattern may begin with a dash.
+    command.arg(format!("--by-time-format={}", arguments.by_time_format));
     for (given, flag) in [
         (arguments.allow_other, "--allow-other"),
         (arguments.no_pin, "--no-pin"),
