@@ -9,6 +9,7 @@ use crate::support::fixture::Fixture;
 use crate::support::generate::{directory, file};
 use crate::support::mount::Mount;
 use crate::support::need::require_fuse;
+use crate::support::repo::Repo;
 use crate::support::rng::Rng;
 
 const VICTIM: &str = "victim-of-damage";
@@ -24,12 +25,16 @@ fn damaged() -> (Fixture, String) {
         file(&source.join("z-healthy-file"), &rng.bytes(2_000_000));
     });
     let digest = run_tool("sha256sum", args![fixture.source.join(VICTIM)]).text();
+    flip(&fixture.repo, &content);
+    (fixture, digest[..64].to_owned())
+}
+
+/// Changes one byte of content that cannot be compressed in the database.
+fn flip(repo: &Repo, content: &[u8]) {
     // Random bytes are stored as they are. One of these windows lies whole in
     // one block of the database.
-    let found = [2_000, 5_000, 9_000].into_iter().find_map(|at| {
-        let window = &content[at..at + 48];
-        find(&fixture.repo.path().join("db"), window)
-    });
+    let windows = [0, 2_000, 5_000, 9_000].into_iter().filter_map(|at| content.get(at..at + 48));
+    let found = windows.into_iter().find_map(|window| find(&repo.path().join("db"), window));
     let (path, offset) = found.expect("incompressible content is in the database as it is");
     assert!(path.extension().is_some_and(|kind| kind == "sst"), "{}", path.display());
     let options = std::fs::OpenOptions::new().read(true).write(true).open(&path);
@@ -37,7 +42,6 @@ fn damaged() -> (Fixture, String) {
     let mut byte = [0];
     table.read_exact_at(&mut byte, offset).expect("it can be read");
     table.write_all_at(&[byte[0] ^ 0x20], offset).expect("it can be written");
-    (fixture, digest[..64].to_owned())
 }
 
 fn find(directory: &Path, window: &[u8]) -> Option<(PathBuf, u64)> {
@@ -90,4 +94,30 @@ fn cat_of_a_damaged_file_gives_code_4_and_says_what_is_damaged() {
     let healthy = fixture.repo.ok(["cat", &path("z-healthy-file")]);
     let expected = std::fs::read(fixture.source.join("z-healthy-file")).expect("it can be read");
     assert!(healthy.stdout == expected);
+}
+
+#[test]
+fn a_version_that_damage_hides_is_listed_and_the_others_stay_readable() {
+    if !require_fuse() {
+        return;
+    }
+    let mut rng = Rng::new(78);
+    // So small that they lie in the tree of the directory itself.
+    let contents = [(); 3].map(|()| rng.bytes(200));
+    let fixture = Fixture::built(|source| file(&directory(source).join(VICTIM), &contents[0]));
+    for content in &contents[1..] {
+        file(&fixture.source.join(VICTIM), content);
+        fixture.repo.create(&fixture.source);
+    }
+    flip(&fixture.repo, &contents[1]);
+    let mount = fixture.mount();
+    let inner = fixture.source.strip_prefix("/").expect("it is absolute").join(VICTIM);
+    let versions = mount.point().join("versions").join(inner);
+    let entries = std::fs::read_dir(versions).expect("it can be listed");
+    let mut links: Vec<_> = entries.map(|entry| entry.expect("listed").path()).collect();
+    // The shared second may have put them out of order.
+    links.sort_by_key(|link| std::fs::symlink_metadata(link).expect("listed").modified().ok());
+    let read: Vec<_> = links.iter().map(|link| std::fs::read(link).ok()).collect();
+    assert!(read == [Some(contents[0].clone()), None, Some(contents[2].clone())]);
+    mount.unmount();
 }
