@@ -3,7 +3,6 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use fuser::{Config, INodeNo, MountOption, Notifier, Session, SessionACL};
-use rustix::fs::{major, minor};
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 
@@ -110,11 +109,15 @@ impl MountError {
 pub fn check_mountpoint(mountpoint: &Path, repository: &Path) -> Result<PathBuf, MountError> {
     let unusable =
         |problem: String| MountError::Mountpoint { mountpoint: mountpoint.to_owned(), problem };
-    let place = fs::canonicalize(mountpoint).map_err(|error| match error.raw_os_error() {
-        Some(107) => unusable("a dead mount is still there; `umount` it first".to_owned()),
+    let unreached = |error: io::Error| match Errno::from_io_error(&error) {
+        Some(Errno::NOTCONN) => {
+            unusable("a dead mount is still there; `umount` it first".to_owned())
+        }
         _ => unusable(words(&error)),
-    })?;
-    if !place.is_dir() {
+    };
+    // A dead mount has a path; only to look at it fails.
+    let place = fs::canonicalize(mountpoint).map_err(unreached)?;
+    if !fs::metadata(&place).map_err(unreached)?.is_dir() {
         return Err(unusable("it is no directory".to_owned()));
     }
     let repository = fs::canonicalize(repository).unwrap_or_else(|_| repository.to_owned());
@@ -261,9 +264,11 @@ fn config(options: &MountOptions) -> Config {
 /// Lets the kernel read further ahead than its default. Only root may; others
 /// read with smaller requests.
 fn raise_readahead(mountpoint: &Path) {
-    let Ok(metadata) = fs::metadata(mountpoint) else { return };
-    let device = metadata.dev();
-    let (major, minor) = (major(device), minor(device));
+    // What the kernel knows by itself, without a request to this mount: a
+    // process that waits for an answer of its own cannot even be killed.
+    let known = statx(CWD, mountpoint, AtFlags::STATX_DONT_SYNC, StatxFlags::empty());
+    let Ok(known) = known else { return };
+    let (major, minor) = (known.stx_dev_major, known.stx_dev_minor);
     let _ = fs::write(format!("/sys/class/bdi/{major}:{minor}/read_ahead_kb"), READAHEAD_KIB);
 }
 

@@ -48,8 +48,11 @@ fn serve(context: &Context, arguments: &MountArguments) -> Result<Outcome, Comma
     }
     let options =
         MountOptions { allow_other: arguments.allow_other, pin_threads: !arguments.no_pin };
+    // Before there is a mount that a signal could leave behind without a process.
+    let signals =
+        Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(CommandError::io("listen to signals"))?;
     let mount = Mount::start(view, &arguments.mountpoint, &options, log.clone())?;
-    unmount_on_signal(&mount, log)?;
+    unmount_on_signal(&mount, signals, log);
     if arguments.announce {
         announce()?;
     } else {
@@ -62,9 +65,7 @@ fn serve(context: &Context, arguments: &MountArguments) -> Result<Outcome, Comma
 
 /// Unmounts when the process is asked to end. A mount in use is detached: it
 /// vanishes at once and serves until its last user has gone.
-fn unmount_on_signal(mount: &Mount, log: Log) -> Result<(), CommandError> {
-    let mut signals =
-        Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(CommandError::io("listen to signals"))?;
+fn unmount_on_signal(mount: &Mount, mut signals: Signals, log: Log) {
     let unmounter = mount.unmounter();
     thread::spawn(move || {
         for _ in signals.forever() {
@@ -76,7 +77,6 @@ fn unmount_on_signal(mount: &Mount, log: Log) -> Result<(), CommandError> {
             }
         }
     });
-    Ok(())
 }
 
 /// Starts the serving process and waits until it serves or has failed.
