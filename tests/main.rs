@@ -20,4 +20,5 @@ mod create;
 mod failure;
 mod fidelity;
 mod gc;
+mod mount;
 mod views;

@@ -1,0 +1,195 @@
+//! Snapshots that are deleted while, before and after they are used.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use super::python;
+use crate::support::args;
+use crate::support::command::{finish, run_tool};
+use crate::support::compare::{Rules, assert_same};
+use crate::support::fixture::plain_tree;
+use crate::support::mount::Mount;
+use crate::support::need::require_fuse;
+use crate::support::repo::{Repo, count_of};
+use crate::support::scratch::Scratch;
+use crate::support::wait_until;
+
+/// Bytes that one snapshot holds alone.
+const UNIQUE: u64 = 20 << 20;
+/// Seconds within which a deleted snapshot that nobody uses is given up: 60
+/// idle ones, looked for every ten.
+const GIVEN_UP: u64 = 110;
+
+/// Two snapshots that share nothing, and their sources.
+struct Two {
+    scratch: Scratch,
+    repo: Repo,
+    /// The one to delete.
+    gone: (PathBuf, String),
+    kept: (PathBuf, String),
+}
+
+impl Two {
+    fn new() -> Self {
+        let (scratch, repo) = (Scratch::new(), Repo::new());
+        let [gone, kept] = [("gone", 51), ("kept", 52)].map(|(name, seed)| {
+            let source = scratch.join(name);
+            plain_tree(&source, seed, 200, UNIQUE as usize / 200);
+            let id = repo.create(&source);
+            (source, id)
+        });
+        Self { scratch, repo, gone, kept }
+    }
+
+    fn shown(&self, mount: &Mount<'_>) -> PathBuf {
+        mount.source(&self.gone.1, &self.gone.0)
+    }
+
+    /// Deletes the one snapshot, and collects.
+    fn delete(&self) -> u64 {
+        self.repo.ok(["delete", &self.gone.1, "--yes"]);
+        self.collect()
+    }
+
+    /// Bytes that a collection freed.
+    fn collect(&self) -> u64 {
+        count_of(&self.repo.gc(), "freed_bytes")
+    }
+
+    /// Waits until the mount has given the snapshot up and its space returns.
+    fn space_returns(&self) {
+        let mut freed = 0;
+        wait_until("the space returns", GIVEN_UP, || {
+            std::thread::sleep(Duration::from_secs(2));
+            freed += self.collect();
+            freed >= UNIQUE
+        });
+    }
+
+    fn kept_is_whole(&self, mount: &Mount<'_>) {
+        assert_same(&self.kept.0, &mount.source(&self.kept.1, &self.kept.0), Rules::ALL);
+    }
+}
+
+fn start(program: &str, arguments: impl IntoIterator<Item = OsString>) -> Child {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().unwrap_or_else(|error| panic!("{program}: {error}"))
+}
+
+fn files_in(path: &Path) -> usize {
+    run_tool("find", args![path, "-type", "f", "-printf", "x"]).stdout.len()
+}
+
+#[test]
+fn a_restore_by_rsync_outlives_delete_and_gc_and_afterwards_the_space_returns() {
+    if !require_fuse() {
+        return;
+    }
+    let two = Two::new();
+    let mount = Mount::new(&two.repo);
+    let copy = two.scratch.mkdir("copy");
+    // Slow enough to be in the middle of it for some seconds.
+    let arguments = args!["-a", "--bwlimit=4M", two.shown(&mount).join(""), copy.join("")];
+    let restore = start("rsync", arguments);
+    wait_until("rsync has begun", 20, || files_in(&copy) > 5);
+    let freed = two.delete();
+    let there = files_in(&copy);
+    assert!(there < 150, "rsync was done too early: {there} files");
+    assert!(freed < UNIQUE / 2, "freed {freed} bytes in use");
+    two.collect();
+    finish(restore, "rsync").expect(0);
+    assert_same(&two.gone.0, &copy, Rules { blocks: false, ..Rules::ALL });
+    assert!(!mount.snapshot(&two.gone.1).exists() || two.repo.ids().len() == 1);
+    two.space_returns();
+    two.kept_is_whole(&mount);
+    mount.unmount();
+}
+
+#[test]
+fn deleted_and_listed_but_never_opened_its_space_returns_at_once() {
+    if !require_fuse() {
+        return;
+    }
+    let two = Two::new();
+    let mount = Mount::new(&two.repo);
+    run_tool("find", args![mount.point(), "-maxdepth", "1"]);
+    run_tool("ls", args!["-l", mount.point()]);
+    let freed = two.delete();
+    assert!(freed >= UNIQUE, "listing the mountpoint held {} bytes back", UNIQUE - freed);
+    two.kept_is_whole(&mount);
+    mount.unmount();
+}
+
+/// Holds open files where no process table shows them: on their way through a
+/// socket. Then reads them, past the page cache too.
+const HIDDEN: &str = "
+import errno, os, socket, sys
+left, right = socket.socketpair()
+top = sys.argv[1]
+paths = sorted(os.path.join(at, name) for at, _, names in os.walk(top) for name in names)
+opened = [os.open(path, os.O_RDONLY) for path in paths[:20]]
+opened += [os.open(path, os.O_RDONLY | os.O_DIRECT) for path in paths[:20]]
+socket.send_fds(left, [b'x'], opened)
+for each in opened:
+    os.close(each)
+print('hidden', flush=True)
+sys.stdin.readline()
+_, opened, _, _ = socket.recv_fds(right, 1, 100)
+for each, path in zip(opened, paths[:20] * 2):
+    try:
+        answer = os.read(each, 1 << 20)
+        print('read', path[len(top):], answer.hex())
+    except OSError as error:
+        print('failed', path[len(top):], errno.errorcode[error.errno])
+for path in paths[:20]:
+    try:
+        os.stat(path)
+        print('found', path[len(top):])
+    except OSError as error:
+        print('failed', path[len(top):], errno.errorcode[error.errno])
+";
+
+#[test]
+fn reading_after_the_lease_has_gone_gives_estale_or_enoent_and_never_wrong_bytes() {
+    if !require_fuse() || !python("files open where nobody sees them") {
+        return;
+    }
+    let two = Two::new();
+    let mount = Mount::new(&two.repo);
+    let mut holder = start("python3", args!["-c", HIDDEN, two.shown(&mount)]);
+    let mut said = [0; 7];
+    let output = holder.stdout.as_mut().expect("it is piped");
+    std::io::Read::read_exact(output, &mut said).expect("it says when it is ready");
+    assert_eq!(&said, b"hidden\n");
+    two.delete();
+    two.space_returns();
+    // New data takes the place of the old.
+    plain_tree(&two.scratch.join("new"), 53, 200, UNIQUE as usize / 200);
+    two.repo.create(&two.scratch.join("new"));
+    drop(holder.stdin.take());
+    let outcome = finish(holder, "the holder of hidden files").expect(0);
+    let mut gone = 0;
+    for line in outcome.text().lines() {
+        let fields: Vec<_> = line.split(' ').collect();
+        match fields[0] {
+            "read" => {
+                let path = two.gone.0.join(fields[1].trim_start_matches('/'));
+                let content = std::fs::read(path).expect("the source is there");
+                let hex: String = content.iter().map(|byte| format!("{byte:02x}")).collect();
+                assert!(hex == fields[2], "other bytes in {}", fields[1]);
+            }
+            "failed" => {
+                assert!(["ESTALE", "ENOENT"].contains(&fields[2]), "{line}");
+                gone += 1;
+            }
+            _ => panic!("a file of a snapshot that is gone: {line}"),
+        }
+    }
+    assert_eq!(outcome.text().lines().count(), 60);
+    assert!(gone >= 40, "only {gone} answers said that it is gone");
+    two.kept_is_whole(&mount);
+    mount.unmount();
+}
