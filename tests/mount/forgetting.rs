@@ -88,7 +88,7 @@ fn memory_stays_flat_over_walks_of_many_snapshots_that_the_kernel_forgets() {
         return;
     }
     const FILES: usize = 8_000;
-    const SNAPSHOTS: usize = 14;
+    const SNAPSHOTS: usize = 22;
     let (scratch, repo) = (Scratch::new(), Repo::new());
     let source = scratch.mkdir("source");
     let long = "a-name-that-takes-its-share-of-memory-".repeat(5);
@@ -110,11 +110,10 @@ fn memory_stays_flat_over_walks_of_many_snapshots_that_the_kernel_forgets() {
         drop_caches(&mount);
         sizes.push(resident_kib(process));
     }
-    // The first ones fill the cache of pages; all of them together, kept, would
-    // take more than three times the bound.
+    // The first ones fill the caches of pages. The rest of them, kept, would take
+    // more than twice the bound.
     let (filled, last) = (sizes[SNAPSHOTS / 2], sizes[SNAPSHOTS - 1]);
     assert!(last < filled + 8 * 1024, "KiB after each walk: {sizes:?}");
-    assert!(last < 256 * 1024, "KiB after each walk: {sizes:?}");
     eprintln!("KiB after each walk: {sizes:?}");
     mount.unmount();
 }
