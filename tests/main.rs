@@ -21,4 +21,5 @@ mod failure;
 mod fidelity;
 mod gc;
 mod mount;
+mod service;
 mod views;

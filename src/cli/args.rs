@@ -97,7 +97,7 @@ pub(crate) enum Command {
         files: Vec<OsString>,
     },
     /// Show all snapshots as read-only directories
-    #[command(after_help = EXIT_STATUS)]
+    #[command(after_help = EXIT_STATUS, allow_missing_positional = true)]
     Mount(MountArguments),
     /// Take a mount away
     #[command(after_help = EXIT_STATUS)]
@@ -141,6 +141,9 @@ pub(crate) struct LsArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct MountArguments {
+    /// The repository's directory, in the place of --repo
+    #[arg(value_name = "SOURCE")]
+    pub(crate) source: Option<PathBuf>,
     /// An existing directory, outside of the repository
     pub(crate) mountpoint: PathBuf,
     /// Stay attached to the terminal; otherwise return once the mount serves
@@ -167,6 +170,9 @@ pub(crate) struct MountArguments {
     /// Do not pin the serving threads to processors
     #[arg(long)]
     pub(crate) no_pin: bool,
+    /// Let no program be run from the mount
+    #[arg(long)]
+    pub(crate) no_exec: bool,
     /// Say so on standard output once the mount serves, then let go of it
     #[arg(long, hide = true, requires = "foreground")]
     pub(crate) announce: bool,

@@ -65,6 +65,15 @@ impl Context {
         Ok(context)
     }
 
+    /// The same for a repository given as an operand.
+    pub(crate) fn for_source(&self, repository: &Path) -> Result<Self, CommandError> {
+        if self.is_repository_named {
+            let both = "The repository is named twice: by --repo and as SOURCE".to_owned();
+            return Err(CommandError::Usage(both));
+        }
+        self.for_profile(Some(repository))
+    }
+
     /// Opens the repository for reading.
     pub(crate) fn reader(&self) -> Result<Reader, CommandError> {
         Ok(Reader::open(&self.repository, &env::temp_dir())?)

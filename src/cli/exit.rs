@@ -1,7 +1,6 @@
 //! How a command ends: one line and a documented code.
 
 use std::io::{self, Write as _};
-use std::process::ExitCode;
 
 use crate::fuse::MountError;
 use crate::gc::GcError;
@@ -12,7 +11,7 @@ use crate::view::ViewError;
 
 /// Exit codes; see the README.
 const FAILED: u8 = 1;
-const USAGE: u8 = 2;
+pub(crate) const USAGE: u8 = 2;
 const INCOMPLETE: u8 = 3;
 const DAMAGE: u8 = 4;
 const NO_REPOSITORY: u8 = 10;
@@ -114,9 +113,9 @@ impl Outcome {
 }
 
 /// Prints what is left to say and returns the exit code.
-pub(crate) fn report(outcome: Result<Outcome, CommandError>) -> ExitCode {
+pub(crate) fn report(outcome: Result<Outcome, CommandError>) -> u8 {
     match outcome {
-        Ok(outcome) => ExitCode::from(outcome.code()),
+        Ok(outcome) => outcome.code(),
         Err(error) => {
             let text = error.to_string();
             if !text.is_empty() {
@@ -124,14 +123,15 @@ pub(crate) fn report(outcome: Result<Outcome, CommandError>) -> ExitCode {
                 // There is nowhere left to report a failure of this.
                 let _ = writeln!(io::stderr(), "icecore: {line}");
             }
-            ExitCode::from(error.code())
+            error.code()
         }
     }
 }
 
 /// Prints what clap has to say: help to standard output, mistakes to standard
 /// error.
-pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+/// Returns the exit code.
+pub(crate) fn usage(error: &clap::Error) -> u8 {
     let _ = error.print();
-    if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
+    if error.use_stderr() { USAGE } else { 0 }
 }

@@ -19,19 +19,30 @@ mod exit;
 mod output;
 mod profile;
 mod progress;
+mod service_manager;
 mod signals;
 
+use std::env;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
 use crate::cli::args::Arguments;
+use crate::cli::commands::mount_helper;
 use crate::cli::context::Context;
 
 /// Runs the program on the arguments of the process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let words: Vec<OsString> = env::args_os().collect();
+    let is_helper = mount_helper::is_meant(&words);
+    ExitCode::from(if is_helper { mount_helper::main(&words) } else { run(&words) })
+}
+
+/// Runs one command line, the program's name first, and returns the exit code.
+fn run(words: &[OsString]) -> u8 {
+    let arguments = match Arguments::try_parse_from(words) {
         Ok(arguments) => arguments,
         Err(error) => return exit::usage(&error),
     };

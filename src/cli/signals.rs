@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::flag;
+use signal_hook::low_level::unregister;
+use signal_hook::{SigId, flag};
 
 use crate::cli::exit::CommandError;
 use crate::gc::GcError;
@@ -17,26 +18,42 @@ use crate::repository::RepositoryError;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Signals {
     received: Arc<AtomicUsize>,
+    /// Set by the first signal.
+    again: Arc<AtomicBool>,
+    /// What is done on SIGHUP.
+    on_hangup: Vec<SigId>,
 }
 
 impl Signals {
     /// Starts to listen.
     pub(crate) fn install() -> Result<Self, CommandError> {
-        let signals = Self::default();
+        let mut signals = Self::default();
         signals.register().map_err(CommandError::io("listen to signals"))?;
         Ok(signals)
     }
 
-    fn register(&self) -> io::Result<()> {
-        let again = Arc::new(AtomicBool::new(false));
+    fn register(&mut self) -> io::Result<()> {
         for signal in [SIGINT, SIGTERM, SIGHUP] {
-            // In this order: the second signal finds `again` set and ends all.
-            flag::register_conditional_shutdown(signal, 128 + signal, again.clone())?;
-            flag::register(signal, again.clone())?;
             let number = usize::try_from(signal).unwrap_or_default();
-            flag::register_usize(signal, self.received.clone(), number)?;
+            // In this order: the second signal finds `again` set and ends all.
+            let actions = [
+                flag::register_conditional_shutdown(signal, 128 + signal, self.again.clone())?,
+                flag::register(signal, self.again.clone())?,
+                flag::register_usize(signal, self.received.clone(), number)?,
+            ];
+            if signal == SIGHUP {
+                self.on_hangup.extend(actions);
+            }
         }
         Ok(())
+    }
+
+    /// Lets SIGHUP alone from now on: it means something else to this command.
+    pub(crate) fn leave_hangups(&self) {
+        for action in &self.on_hangup {
+            unregister(*action);
+        }
+        self.again.store(false, Ordering::Relaxed);
     }
 
     /// The number of the signal that was received.

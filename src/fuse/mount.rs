@@ -40,11 +40,13 @@ pub struct MountOptions {
     pub allow_other: bool,
     /// Whether serving threads stay on one processor each.
     pub pin_threads: bool,
+    /// Whether no program may be run from the mount.
+    pub no_exec: bool,
 }
 
 impl Default for MountOptions {
     fn default() -> Self {
-        Self { allow_other: false, pin_threads: true }
+        Self { allow_other: false, pin_threads: true, no_exec: false }
     }
 }
 
@@ -137,8 +139,8 @@ fn words(error: &io::Error) -> String {
 pub struct Mount {
     mountpoint: PathBuf,
     serving: JoinHandle<io::Result<()>>,
-    /// Looks after the leases; dropping the sender ends it.
-    janitor: (Sender<()>, JoinHandle<()>),
+    /// Looks after the leases and the list of snapshots.
+    janitor: (Sender<Duty>, JoinHandle<()>),
 }
 
 impl Mount {
@@ -163,11 +165,10 @@ impl Mount {
             .spawn(move || session.run())
             .map_err(refused)?;
         raise_readahead(&place);
-        let (ends, stop) = mpsc::channel();
+        let (sender, duties) = mpsc::channel();
         let mountpoint = place.clone();
-        let janitor =
-            thread::spawn(move || look_after_leases(&tree, &mountpoint, &notifier, &stop));
-        Ok(Self { mountpoint: place, serving, janitor: (ends, janitor) })
+        let janitor = thread::spawn(move || look_after(&tree, &mountpoint, &notifier, &duties));
+        Ok(Self { mountpoint: place, serving, janitor: (sender, janitor) })
     }
 
     /// Returns what takes the mount away, from any thread.
@@ -176,15 +177,22 @@ impl Mount {
         Unmounter { mountpoint: self.mountpoint.clone() }
     }
 
+    /// Returns what makes the mount look at the repository again, from any
+    /// thread.
+    #[must_use]
+    pub fn refresher(&self) -> Refresher {
+        Refresher { duties: self.janitor.0.clone() }
+    }
+
     /// Serves until the mount is taken away.
     ///
     /// # Errors
     /// Fails if serving ended in another way.
     pub fn wait(self) -> Result<(), MountError> {
-        let Self { mountpoint, serving, janitor: (ends, janitor) } = self;
+        let Self { mountpoint, serving, janitor: (duties, janitor) } = self;
         let ended = |problem| MountError::Ended { mountpoint, problem };
         let outcome = serving.join();
-        drop(ends);
+        let _ = duties.send(Duty::Stop);
         // It holds the view; only when it has ended are lease and scratch
         // directory gone. A panic of it harms nobody.
         let _ = janitor.join();
@@ -193,6 +201,27 @@ impl Mount {
             Ok(Err(error)) => Err(ended(words(&error))),
             Err(_) => Err(ended("a serving thread panicked".to_owned())),
         }
+    }
+}
+
+/// What a mount does beside serving.
+#[derive(Clone, Copy, Debug)]
+enum Duty {
+    Refresh,
+    Stop,
+}
+
+/// Makes a mount look at the repository again.
+#[derive(Clone, Debug)]
+pub struct Refresher {
+    duties: Sender<Duty>,
+}
+
+impl Refresher {
+    /// Asks for it; the log says when it is done.
+    pub fn refresh(&self) {
+        // A mount that has ended needs it no more.
+        let _ = self.duties.send(Duty::Refresh);
     }
 }
 
@@ -254,6 +283,7 @@ fn config(options: &MountOptions) -> Config {
         MountOption::FSName("icecore".to_owned()),
         MountOption::Subtype("icecore".to_owned()),
     ];
+    config.mount_options.extend(options.no_exec.then_some(MountOption::NoExec));
     config.acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
     let processors = thread::available_parallelism().map_or(2, usize::from);
     config.n_threads = Some(processors.clamp(2, THREADS_MAX));
@@ -272,34 +302,57 @@ fn raise_readahead(mountpoint: &Path) {
     let _ = fs::write(format!("/sys/class/bdi/{major}:{minor}/read_ahead_kb"), READAHEAD_KIB);
 }
 
-/// Gives up the leases of snapshots that nobody uses any more, until told to
-/// stop.
-fn look_after_leases(tree: &Tree, mountpoint: &Path, notifier: &Notifier, stop: &Receiver<()>) {
-    while stop.recv_timeout(LOOK_INTERVAL) == Err(RecvTimeoutError::Timeout) {
-        let Ok(list) = tree.view().snapshots() else { continue };
-        let is_over = |deleted: bool| if deleted { IDLE_DELETED } else { IDLE };
-        let idle: Vec<_> = [true, false]
-            .into_iter()
-            .flat_map(|deleted| {
-                let list = list.clone();
-                let idle = tree.usages().idle(is_over(deleted)).into_iter();
-                idle.filter(move |usage| list.get(&usage.id).is_none() == deleted)
-            })
-            .collect();
-        if idle.is_empty() {
+/// Gives up leases that nobody uses, and refreshes, until told to stop.
+fn look_after(tree: &Tree, mountpoint: &Path, notifier: &Notifier, duties: &Receiver<Duty>) {
+    loop {
+        match duties.recv_timeout(LOOK_INTERVAL) {
+            Ok(Duty::Refresh) => refresh(tree, notifier),
+            Ok(Duty::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        give_up_leases(tree, mountpoint, notifier);
+    }
+}
+
+/// Reads the list of snapshots again, whether or not it seems to have changed.
+fn refresh(tree: &Tree, notifier: &Notifier) {
+    tree.view().reader().doubt();
+    let line = match tree.view().snapshots() {
+        Ok(list) => {
+            let _ = notifier.inval_inode(INodeNo(ROOT), 0, 0);
+            list.damaged().iter().for_each(|damage| tree.log()(damage));
+            format!("Refreshed; {} snapshots", list.len())
+        }
+        Err(error) => format!("Cannot refresh: {error}"),
+    };
+    tree.log()(&line);
+}
+
+/// Gives up the leases of snapshots that nobody uses any more.
+fn give_up_leases(tree: &Tree, mountpoint: &Path, notifier: &Notifier) {
+    let Ok(list) = tree.view().snapshots() else { return };
+    let is_over = |deleted: bool| if deleted { IDLE_DELETED } else { IDLE };
+    let idle: Vec<_> = [true, false]
+        .into_iter()
+        .flat_map(|deleted| {
+            let list = list.clone();
+            let idle = tree.usages().idle(is_over(deleted)).into_iter();
+            idle.filter(move |usage| list.get(&usage.id).is_none() == deleted)
+        })
+        .collect();
+    if idle.is_empty() {
+        return;
+    }
+    let Some(names) = names_in_use(mountpoint) else { return };
+    for usage in idle {
+        let id = usage.id.to_string();
+        if names.iter().any(|name| id.as_bytes().starts_with(name)) {
             continue;
         }
-        let Some(names) = names_in_use(mountpoint) else { continue };
-        for usage in idle {
-            let id = usage.id.to_string();
-            if names.iter().any(|name| id.as_bytes().starts_with(name)) {
-                continue;
-            }
-            if list.get(&usage.id).is_none() {
-                // What the kernel remembers of it is of no use any more.
-                let _ = notifier.inval_entry(INodeNo(ROOT), OsStr::new(&id));
-            }
-            usage.release();
+        if list.get(&usage.id).is_none() {
+            // What the kernel remembers of it is of no use any more.
+            let _ = notifier.inval_entry(INodeNo(ROOT), OsStr::new(&id));
         }
+        usage.release();
     }
 }

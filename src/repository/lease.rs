@@ -13,9 +13,9 @@
 //! in the last case the reader's look finds it gone and gives up.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -133,9 +133,8 @@ impl Drop for LeaseFile {
 }
 
 impl LeaseGuard {
-    /// Returns a guard that holds nothing, for a repository on a read-only
-    /// medium, where nothing can be collected either.
-    pub(crate) const fn unneeded(snapshot: SnapshotId) -> Self {
+    /// Returns a guard that holds nothing, for a reader that takes no leases.
+    pub(crate) const fn none(snapshot: SnapshotId) -> Self {
         Self { lease: None, snapshot }
     }
 }
@@ -234,7 +233,15 @@ fn gate(layout: &Layout, operation: FlockOperation) -> Result<File, RepositoryEr
     let path = layout.leases().join(GATE);
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let file = options.open(&path).map_err(RepositoryError::io("open", &path))?;
+    let opened = options.open(&path).or_else(|error| {
+        if error.kind() != std::io::ErrorKind::NotFound {
+            return Err(error);
+        }
+        // Copies of repositories may come without empty directories.
+        DirBuilder::new().mode(0o700).create(layout.leases())?;
+        options.open(&path)
+    });
+    let file = opened.map_err(RepositoryError::io("open", &path))?;
     loop {
         match flock(&file, operation) {
             Ok(()) => return Ok(file),

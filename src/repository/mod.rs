@@ -46,7 +46,7 @@ pub use layout::Layout;
 pub use lease::{LeaseGuard, LiveLeases};
 pub use locator::{Locator, ObjectKind, sequence_key, sequence_of};
 pub use objects::Repository;
-pub use reader::Reader;
+pub use reader::{Reader, Unleased};
 pub use scan::{Fingerprint, ScanDetail, ScanEntry, ScanKey, ScanPage};
 pub use select::{Selectable, SnapshotName, select_by_time, select_snapshot};
 pub use session::{Added, PreparedChunk, Session};

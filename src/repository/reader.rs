@@ -1,6 +1,7 @@
 //! Readers: a repository without its lock, caught up on demand.
 
 use std::fs;
+use std::io;
 use std::ops::Deref;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -24,10 +25,19 @@ const TIMESTAMP_DOUBT: Duration = Duration::from_millis(50);
 /// A repository open for reading. It never blocks a writer and is never blocked.
 pub struct Reader {
     repository: Repository,
-    lease: Option<Arc<LeaseFile>>,
+    lease: Result<Arc<LeaseFile>, Unleased>,
     seen: Mutex<Option<Stamp>>,
     // Dropped last: the secondary writes its log there.
     _scratch: TempDir,
+}
+
+/// Why a reader takes no leases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unleased {
+    /// The file system is read-only: no writer can exist on it.
+    ReadOnly,
+    /// This user may not write there, others may.
+    NotPermitted,
 }
 
 /// What tells whether another process changed the store since.
@@ -47,8 +57,8 @@ impl Deref for Reader {
 
 impl Reader {
     /// Opens the repository at `root`, keeping scratch files below
-    /// `scratch_parent`. Where the repository cannot be written, it takes no
-    /// leases: nothing can be collected there by this user either.
+    /// `scratch_parent`. Where leases cannot be written it takes none; see
+    /// [`Self::unleased`].
     ///
     /// # Errors
     /// Fails if there is no repository, a newer program wrote it, or the store
@@ -61,8 +71,11 @@ impl Reader {
             .tempdir_in(scratch_parent)
             .map_err(RepositoryError::io("create a directory in", scratch_parent))?;
         let lease = match LeaseFile::create(&layout) {
-            Ok(lease) => Some(Arc::new(lease)),
-            Err(RepositoryError::Io { source, .. }) if is_read_only(&source) => None,
+            Ok(lease) => Ok(Arc::new(lease)),
+            Err(RepositoryError::Io { source, path, action }) => match unleased(&source) {
+                Some(reason) => Err(reason),
+                None => return Err(RepositoryError::Io { source, path, action }),
+            },
             Err(error) => return Err(error),
         };
         let stamp = stamp(&layout);
@@ -91,6 +104,19 @@ impl Reader {
         Ok(true)
     }
 
+    /// Makes the next [`Self::refresh`] catch up whatever it sees, for stores
+    /// whose directory does not tell (one on a network, say).
+    pub fn doubt(&self) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Why this reader takes no leases, if it does not: then nothing keeps `gc`
+    /// from what it shows.
+    #[must_use]
+    pub fn unleased(&self) -> Option<Unleased> {
+        self.lease.as_ref().err().copied()
+    }
+
     /// Keeps a snapshot from being collected while the guard lives.
     ///
     /// # Errors
@@ -101,8 +127,8 @@ impl Reader {
         let manifest = self.manifest(&id)?.ok_or_else(gone)?;
         let root = manifest.tree().ok_or_else(gone)?.id;
         let guard = match &self.lease {
-            Some(lease) => lease.hold(id, root)?,
-            None => LeaseGuard::unneeded(id),
+            Ok(lease) => lease.hold(id, root)?,
+            Err(_) => LeaseGuard::none(id),
         };
         // Only now does the look count: see the head of the lease module.
         self.catch_up_twice()?;
@@ -135,11 +161,11 @@ fn stamp(layout: &Layout) -> Option<Stamp> {
     Some(Stamp { seconds: metadata.mtime(), nanoseconds: metadata.mtime_nsec() })
 }
 
-fn is_read_only(error: &std::io::Error) -> bool {
-    matches!(
-        error.kind(),
-        std::io::ErrorKind::PermissionDenied
-            | std::io::ErrorKind::ReadOnlyFilesystem
-            | std::io::ErrorKind::NotFound
-    )
+/// Whether a lease that could not be made is one to do without.
+fn unleased(error: &io::Error) -> Option<Unleased> {
+    match error.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => Some(Unleased::ReadOnly),
+        io::ErrorKind::PermissionDenied => Some(Unleased::NotPermitted),
+        _ => None,
+    }
 }

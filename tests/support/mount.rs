@@ -41,10 +41,17 @@ impl<'a> Mount<'a> {
     /// Mounts in the foreground; the log is what it prints.
     #[track_caller]
     pub(crate) fn foreground(repo: &'a Repo) -> Self {
+        Self::foreground_with(repo, |_| ())
+    }
+
+    /// Mounts in the foreground by a command to which `adapt` adds something.
+    #[track_caller]
+    pub(crate) fn foreground_with(repo: &'a Repo, adapt: impl FnOnce(&mut Command)) -> Self {
         let mut mount = Self::prepare(repo);
         let log = File::create(&mount.log).expect("a log can be made");
         let mut command = repo.command(args!["mount", "--foreground", &mount.point]);
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a descriptor")).stderr(log);
+        adapt(&mut command);
         mount.child = Some(command.spawn().expect("icecore starts"));
         let point = mount.point.clone();
         wait_until("the mount serves", 30, || {
@@ -94,12 +101,30 @@ impl<'a> Mount<'a> {
         }
     }
 
+    /// Sends a signal to the foreground process, which goes on.
+    #[track_caller]
+    pub(crate) fn signal(&self, by: Signal) {
+        signal(self.child.as_ref().expect("the mount is in the foreground"), by);
+    }
+
     /// Sends a signal to the foreground process and returns its exit code.
     #[track_caller]
     pub(crate) fn end_by(&mut self, by: Signal) -> i32 {
+        self.signal(by);
+        self.end()
+    }
+
+    /// Waits for the foreground process to end and returns its exit code.
+    #[track_caller]
+    pub(crate) fn end(&mut self) -> i32 {
         let mut child = self.child.take().expect("the mount is in the foreground");
-        signal(&child, by);
         code_of(wait(&mut child, Duration::from_secs(20), "mount --foreground"))
+    }
+
+    /// True if the foreground process is there.
+    pub(crate) fn is_running(&mut self) -> bool {
+        let child = self.child.as_mut().expect("the mount is in the foreground");
+        child.try_wait().expect("it can be waited for").is_none()
     }
 }
 

@@ -10,6 +10,8 @@ mod init;
 mod list;
 mod ls;
 mod mount;
+pub(crate) mod mount_helper;
+mod mount_log;
 mod show;
 mod stats;
 mod umount;

@@ -4,29 +4,32 @@
 //! in a session of its own, and returns once that one says that it serves.
 
 use std::env;
-use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::base::time::Timestamp;
 use crate::cli::args::MountArguments;
-use crate::cli::context::{Context, user_directory};
+use crate::cli::commands::mount_log::MountLog;
+use crate::cli::context::{Context, user};
 use crate::cli::exit::{CommandError, Outcome};
 use crate::cli::output::path_text;
-use crate::fuse::{Log, Mount, MountOptions, check_mountpoint};
+use crate::cli::service_manager::ServiceManager;
+use crate::fuse::{Mount, MountOptions, Refresher, Unmounter, check_mountpoint};
+use crate::repository::Unleased;
 use crate::view::{View, ViewOptions};
 
 /// What the child prints once it serves.
 const READY: &str = "ready";
 
 pub(crate) fn run(context: &Context, arguments: &MountArguments) -> Result<Outcome, CommandError> {
+    let given = arguments.source.as_deref().map(|source| context.for_source(source)).transpose()?;
+    let context = given.as_ref().unwrap_or(context);
     if arguments.foreground { serve(context, arguments) } else { start(context, arguments) }
 }
 
@@ -34,6 +37,10 @@ pub(crate) fn run(context: &Context, arguments: &MountArguments) -> Result<Outco
 fn serve(context: &Context, arguments: &MountArguments) -> Result<Outcome, CommandError> {
     // Checked before the store is opened: a typo costs nothing.
     check_mountpoint(&arguments.mountpoint, &context.repository)?;
+    // From here on signals wait until there is a mount to take away.
+    context.signals.leave_hangups();
+    let signals =
+        Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(CommandError::io("listen to signals"))?;
     let reader = context.reader()?;
     let shown = ViewOptions {
         cache_bytes: arguments.cache_size,
@@ -41,38 +48,75 @@ fn serve(context: &Context, arguments: &MountArguments) -> Result<Outcome, Comma
         samba: arguments.samba,
     };
     let view = View::new(reader, shown)?;
-    let log = open_log(context, arguments)?;
-    for damage in view.snapshots()?.damaged() {
-        context.note(damage);
-        log(damage);
+    let log = MountLog::open(context, arguments)?;
+    if let Some(reason) = view.reader().unleased() {
+        log.tell(context, &unleased(context, reason));
     }
-    let options =
-        MountOptions { allow_other: arguments.allow_other, pin_threads: !arguments.no_pin };
-    // Before there is a mount that a signal could leave behind without a process.
-    let signals =
-        Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(CommandError::io("listen to signals"))?;
-    let mount = Mount::start(view, &arguments.mountpoint, &options, log.clone())?;
-    unmount_on_signal(&mount, signals, log);
+    for damage in view.snapshots()?.damaged() {
+        log.tell(context, damage);
+    }
+    let options = MountOptions {
+        allow_other: arguments.allow_other,
+        pin_threads: !arguments.no_pin,
+        no_exec: arguments.no_exec,
+    };
+    let lines = log.clone();
+    let mount = Mount::start(
+        view,
+        &arguments.mountpoint,
+        &options,
+        Arc::new(move |line: &str| lines.line(line)),
+    )?;
+    obey_signals(signals, mount.unmounter(), mount.refresher(), log.clone());
+    let place = path_text(&arguments.mountpoint);
     if arguments.announce {
         announce()?;
-    } else {
-        let place = path_text(&arguments.mountpoint);
-        context.note(&format!("Serving {place}; Ctrl-C or `icecore umount {place}` ends it"));
+        mount.wait()?;
+        return Ok(Outcome::Done);
     }
-    mount.wait()?;
+    let manager = ServiceManager::find();
+    if let Err(error) = manager.ready(&format!("Serving {place}")) {
+        log.line(&format!("Cannot tell the service manager: {error}"));
+    }
+    context.note(&format!("Serving {place}; Ctrl-C or `icecore umount {place}` ends it"));
+    let outcome = mount.wait();
+    manager.stopping();
+    outcome?;
     Ok(Outcome::Done)
 }
 
-/// Unmounts when the process is asked to end. A mount in use is detached: it
-/// vanishes at once and serves until its last user has gone.
-fn unmount_on_signal(mount: &Mount, mut signals: Signals, log: Log) {
-    let unmounter = mount.unmounter();
+/// What it means that the mount keeps nothing from being collected.
+fn unleased(context: &Context, reason: Unleased) -> String {
+    let place = path_text(&context.repository);
+    match reason {
+        Unleased::ReadOnly => {
+            format!("{place} is on a read-only file system: nothing can be, and is, leased")
+        }
+        Unleased::NotPermitted => format!(
+            "{place} cannot be written by {}: nothing is leased, so `gc` may take deleted \
+             snapshots away while they are in use here",
+            user()
+        ),
+    }
+}
+
+/// Refreshes on SIGHUP; unmounts when the process is asked to end. A mount in
+/// use is detached: it vanishes at once and serves until its last user has gone.
+fn obey_signals(
+    mut signals: Signals,
+    unmounter: Unmounter,
+    refresher: Refresher,
+    log: Arc<MountLog>,
+) {
     thread::spawn(move || {
-        for _ in signals.forever() {
-            if let Err(error) = unmounter.unmount() {
-                log(&format!("{error}; detaching the mount instead"));
+        for signal in signals.forever() {
+            if signal == SIGHUP {
+                log.reopen();
+                refresher.refresh();
+            } else if let Err(error) = unmounter.unmount() {
+                log.line(&format!("{error}; detaching the mount instead"));
                 if let Err(error) = unmounter.detach() {
-                    log(&error.to_string());
+                    log.line(&error.to_string());
                 }
             }
         }
@@ -84,7 +128,9 @@ fn start(context: &Context, arguments: &MountArguments) -> Result<Outcome, Comma
     let program = env::current_exe().map_err(CommandError::io("find this program"))?;
     let mountpoint = std::path::absolute(&arguments.mountpoint)
         .map_err(CommandError::io(format!("find {}", path_text(&arguments.mountpoint))))?;
+    // A copy of the program may have the name of a mount helper, which counts.
     let mut command = Command::new(program);
+    command.arg0("icecore");
     command.args(["mount", "--foreground", "--announce", "--repo"]).arg(&context.repository);
     command.arg("--cache-size").arg(arguments.cache_size.to_string());
     // In one, since a pattern may begin with a dash.
@@ -93,6 +139,7 @@ fn start(context: &Context, arguments: &MountArguments) -> Result<Outcome, Comma
         (arguments.allow_other, "--allow-other"),
         (arguments.no_pin, "--no-pin"),
         (arguments.samba, "--samba"),
+        (arguments.no_exec, "--no-exec"),
         (context.quiet, "--quiet"),
     ] {
         command.args(given.then_some(flag));
@@ -143,57 +190,4 @@ fn announce() -> Result<(), CommandError> {
         .and_then(|()| rustix::stdio::dup2_stderr(&nowhere))
         .and_then(|()| rustix::process::chdir("/"))
         .map_err(|error| CommandError::io("leave the terminal")(error.into()))
-}
-
-/// Where trouble is logged: a file if one is given or the process is detached,
-/// else standard error.
-fn open_log(context: &Context, arguments: &MountArguments) -> Result<Log, CommandError> {
-    let path = match &arguments.log_file {
-        Some(path) => path.clone(),
-        None if !arguments.announce => {
-            return Ok(Arc::new(|line| {
-                let _ = writeln!(io::stderr(), "icecore: {line}");
-            }));
-        }
-        None => match default_log() {
-            Some(path) => path,
-            None => return Ok(Arc::new(|_| {})),
-        },
-    };
-    let opened = open_log_file(&path);
-    let file = match opened {
-        Ok(file) => file,
-        Err(error) if arguments.log_file.is_none() => {
-            context.note(&format!("Cannot log to {}: {error}", path_text(&path)));
-            return Ok(Arc::new(|_| {}));
-        }
-        Err(error) => {
-            return Err(CommandError::io(format!("log to {}", path_text(&path)))(error));
-        }
-    };
-    let file = Mutex::new(file);
-    let process = std::process::id();
-    Ok(Arc::new(move |line: &str| {
-        let time = Timestamp::now().to_rfc3339_local();
-        if let Ok(mut file) = file.lock() {
-            // A full disk must not stop the mount from serving.
-            let _ = writeln!(file, "{time} icecore[{process}]: {line}");
-        }
-    }))
-}
-
-fn open_log_file(path: &Path) -> io::Result<File> {
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory)?;
-    }
-    OpenOptions::new().append(true).create(true).open(path)
-}
-
-fn default_log() -> Option<PathBuf> {
-    let directory = if rustix::process::geteuid().is_root() {
-        Some(PathBuf::from("/var/log/icecore"))
-    } else {
-        user_directory("XDG_STATE_HOME", ".local/state")
-    };
-    directory.map(|directory| directory.join(OsString::from("mount.log")))
 }

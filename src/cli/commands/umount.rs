@@ -62,7 +62,7 @@ fn busy(place: &str) -> CommandError {
 
 /// Finds our mount at exactly that path in the table of mounts. The table is
 /// read rather than the path, which would hang if the server does.
-fn find_mount(path: &Path) -> Option<PathBuf> {
+pub(super) fn find_mount(path: &Path) -> Option<PathBuf> {
     let table = fs::read("/proc/self/mountinfo").ok()?;
     let wanted = path.as_os_str().as_bytes();
     let found = table.split(|byte| *byte == b'\n').any(|line| {

@@ -1,0 +1,243 @@
+//! The mount helper: what the program does when mount(8) calls it by the name
+//! of `mount.icecore` or `mount.fuse.icecore`.
+//!
+//! It turns `SOURCE DIR [-sfnv] [-N NAMESPACE] [-o OPTIONS] [-t TYPE]` into a
+//! command line of `icecore mount`, and its exit code into one of mount(8)'s.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use crate::base::name::printable;
+use crate::cli::args::size;
+use crate::cli::commands::umount::find_mount;
+use crate::cli::exit;
+use crate::cli::output::path_text;
+use crate::view::TimeFormat;
+
+/// The names under which the program is a mount helper.
+const NAMES: [&str; 2] = ["mount.icecore", "mount.fuse.icecore"];
+const USAGE: &str = "usage: mount.icecore SOURCE DIR [-sfnv] [-o OPTIONS] [-t TYPE]";
+const NO_NAMESPACES: &str = "-N is not supported; use `nsenter --mount=NAMESPACE icecore mount`";
+/// mount(8)'s exit codes.
+const INCORRECT: u8 = 1;
+const FAILED: u8 = 32;
+/// Options that are for mount(8) and others before us, or ask for what every
+/// icecore mount is anyway.
+const IGNORED: &str = "ro defaults auto noauto user nouser users nousers owner noowner group \
+    nogroup _netdev _rnetdev nofail fail exec suid nosuid dev nodev sync async atime noatime \
+    diratime nodiratime relatime norelatime strictatime nostrictatime lazytime nolazytime silent \
+    loud";
+/// Beginnings of more of them.
+const IGNORED_BEGINNINGS: [&str; 5] = ["x-", "X-", "comment=", "user=", "uhelper="];
+
+/// What mount(8) asks for.
+#[derive(Debug, Default)]
+struct Request {
+    places: Vec<OsString>,
+    /// Options of `icecore mount`.
+    options: Vec<OsString>,
+    /// `rw` is asked for, as mount(8) does by itself if nobody says `ro`.
+    writable: bool,
+    /// Only look whether the request makes sense.
+    fake: bool,
+    verbose: bool,
+    /// Pass over unknown options.
+    sloppy: bool,
+}
+
+/// Whether the program was called by the name of a mount helper.
+pub(crate) fn is_meant(words: &[OsString]) -> bool {
+    let name = words.first().and_then(|word| Path::new(word).file_name());
+    name.is_some_and(|name| NAMES.iter().any(|helper| name == *helper))
+}
+
+/// Mounts as mount(8) asks, and returns its exit code.
+pub(crate) fn main(words: &[OsString]) -> u8 {
+    let request = match Request::parse(words.get(1..).unwrap_or_default()) {
+        Ok(request) => request,
+        Err(problem) => return refuse(INCORRECT, &problem),
+    };
+    let [_, directory] = request.places.as_slice() else { return refuse(INCORRECT, USAGE) };
+    let directory = Path::new(directory);
+    // A dead mount is told of later, in words of its own.
+    let there = fs::canonicalize(directory).ok().and_then(|place| find_mount(&place));
+    if there.is_some() {
+        return refuse(FAILED, &format!("{} is an icecore mount already", path_text(directory)));
+    }
+    if request.fake {
+        return 0;
+    }
+    if request.writable {
+        say(&format!("{} is mounted read-only, as snapshots are", path_text(directory)));
+    }
+    match super::super::run(&request.command_line()) {
+        0 => 0,
+        exit::USAGE => INCORRECT,
+        _ => FAILED,
+    }
+}
+
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "icecore: {text}");
+}
+
+fn refuse(code: u8, problem: &str) -> u8 {
+    say(problem);
+    code
+}
+
+impl Request {
+    fn parse(words: &[OsString]) -> Result<Self, String> {
+        let mut request = Self::default();
+        let mut lists = Vec::new();
+        let mut words = words.iter().map(|word| word.as_bytes());
+        while let Some(word) = words.next() {
+            let Some((b'-', mut flags)) = word.split_first().filter(|_| word.len() > 1) else {
+                request.places.push(OsStr::from_bytes(word).to_owned());
+                continue;
+            };
+            while let Some((flag, rest)) = flags.split_first() {
+                flags = rest;
+                match flag {
+                    b's' => request.sloppy = true,
+                    b'f' => request.fake = true,
+                    b'v' => request.verbose = true,
+                    // There is no table of mounts to leave alone any more.
+                    b'n' => {}
+                    b'o' | b't' | b'N' => {
+                        let value = Some(rest).filter(|rest| !rest.is_empty());
+                        let value = value.or_else(|| words.next()).ok_or(USAGE)?;
+                        flags = &[];
+                        match flag {
+                            b'o' => lists.push(value),
+                            b'N' => return Err(NO_NAMESPACES.to_owned()),
+                            // The type by which mount(8) found us.
+                            _ => {}
+                        }
+                    }
+                    _ => return Err(format!("{} is unknown; {USAGE}", printable(word))),
+                }
+            }
+        }
+        // Only now is it known whether unknown ones are passed over.
+        for list in lists {
+            for (index, option) in list.split(|byte| *byte == b',').enumerate() {
+                request.apply(index, option)?;
+            }
+        }
+        Ok(request)
+    }
+
+    fn apply(&mut self, index: usize, option: &[u8]) -> Result<(), String> {
+        let (name, value) = match option.iter().position(|byte| *byte == b'=') {
+            Some(at) => (&option[..at], Some(&option[at + 1..])),
+            None => (option, None),
+        };
+        match (name, value) {
+            (b"", None) => {}
+            (b"allow_other", None) => self.options.push("--allow-other".into()),
+            (b"samba", None) => self.options.push("--samba".into()),
+            (b"no_pin", None) => self.options.push("--no-pin".into()),
+            (b"noexec", None) => self.options.push("--no-exec".into()),
+            (b"cache_size", Some(value)) => {
+                let text = String::from_utf8_lossy(value);
+                size(&text).map_err(|problem| format!("cache_size: {problem}"))?;
+                self.value("--cache-size=", value);
+            }
+            (b"by_time_format", Some(value)) => {
+                let text = String::from_utf8_lossy(value);
+                TimeFormat::new(&text).map_err(|problem| format!("by_time_format: {problem}"))?;
+                self.value("--by-time-format=", value);
+            }
+            (b"log_file", Some(value)) if !value.is_empty() => self.value("--log-file=", value),
+            // mount(8) puts it there unless somebody said `ro`.
+            (b"rw", None) if index == 0 => self.writable = true,
+            (b"rw", None) => return Err("rw is refused: an icecore mount is read-only".to_owned()),
+            (b"remount", None) => {
+                return Err("an icecore mount cannot be remounted; unmount it first".to_owned());
+            }
+            _ if is_ignored(option) || self.sloppy => {}
+            _ => return Err(format!("the mount option {} is unknown", printable(option))),
+        }
+        Ok(())
+    }
+
+    fn value(&mut self, option: &str, value: &[u8]) {
+        let mut word = OsString::from(option);
+        word.push(OsStr::from_bytes(value));
+        self.options.push(word);
+    }
+
+    fn command_line(self) -> Vec<OsString> {
+        let mut words: Vec<OsString> = vec!["icecore".into(), "mount".into()];
+        words.extend((!self.verbose).then(|| "--quiet".into()));
+        words.extend(self.options);
+        // Neither of them begins with a dash.
+        words.extend(self.places);
+        words
+    }
+}
+
+fn is_ignored(option: &[u8]) -> bool {
+    IGNORED.split_whitespace().any(|ignored| ignored.as_bytes() == option)
+        || IGNORED_BEGINNINGS.iter().any(|beginning| option.starts_with(beginning.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Request, String> {
+        let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        Request::parse(&words)
+    }
+
+    fn command_line(line: &str) -> String {
+        let words = parse(line).unwrap().command_line();
+        words.join(OsStr::new(" ")).into_string().unwrap()
+    }
+
+    #[test]
+    fn what_mount_passes_becomes_a_command_line() {
+        // As util-linux calls it for a line of fstab.
+        let line = "/repo /mnt -v -o rw,noexec,nosuid,nodev,allow_other,cache_size=1G,nofail,user";
+        let options = "--no-exec --allow-other --cache-size=1G";
+        assert_eq!(command_line(line), format!("icecore mount {options} /repo /mnt"));
+        assert!(parse(line).unwrap().writable);
+        let line = "-sno ro,log_file=/x=y,x-systemd.automount,no_pin,what=ever /repo /mnt -tfuse";
+        let options = "--quiet --log-file=/x=y --no-pin";
+        assert_eq!(command_line(line), format!("icecore mount {options} /repo /mnt"));
+        assert!(!parse(line).unwrap().writable && !parse(line).unwrap().fake);
+        assert!(parse("/repo /mnt -f").unwrap().fake);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_its_name() {
+        for (line, word) in [
+            ("/repo /mnt -o allow_other,rw", "rw"),
+            ("/repo /mnt -o ro,frobnicate=1", "frobnicate"),
+            ("/repo /mnt -o cache_size=much", "cache_size"),
+            ("/repo /mnt -o cache_size", "cache_size"),
+            ("/repo /mnt -o by_time_format=%Q", "by_time_format"),
+            ("/repo /mnt -o allow_other=1", "allow_other"),
+            ("/repo /mnt -o log_file=", "log_file"),
+            ("/repo /mnt -o remount,ro", "remount"),
+            ("/repo /mnt -N /proc/1/ns/mnt", "-N"),
+            ("/repo /mnt -q", "-q"),
+            ("/repo /mnt -o", "usage"),
+        ] {
+            let problem = parse(line).unwrap_err();
+            assert!(problem.contains(word), "{line}: {problem}");
+        }
+    }
+
+    #[test]
+    fn only_the_names_of_a_helper_make_one() {
+        let is = |name: &str| is_meant(&[OsString::from(name)]);
+        assert!(is("/sbin/mount.icecore") && is("mount.fuse.icecore"));
+        assert!(!is("/usr/bin/icecore") && !is("mount.fuse") && !is_meant(&[]));
+    }
+}

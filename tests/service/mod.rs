@@ -1,0 +1,7 @@
+//! A mount as a service: as mount(8) and service managers start, refresh and end
+//! it.
+
+mod helper;
+mod notify;
+mod signals;
+mod unwritable;
