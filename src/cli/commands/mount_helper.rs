@@ -221,7 +221,7 @@ mod tests {
             ("/repo /mnt -o ro,frobnicate=1", "frobnicate"),
             ("/repo /mnt -o cache_size=much", "cache_size"),
             ("/repo /mnt -o cache_size", "cache_size"),
-            ("/repo /mnt -o by_time_format=%Q", "by_time_format"),
+            ("/repo /mnt -o by_time_format=%!", "by_time_format"),
             ("/repo /mnt -o allow_other=1", "allow_other"),
             ("/repo /mnt -o log_file=", "log_file"),
             ("/repo /mnt -o remount,ro", "remount"),
