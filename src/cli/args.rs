@@ -97,7 +97,7 @@ pub(crate) enum Command {
         files: Vec<OsString>,
     },
     /// Show all snapshots as read-only directories
-    #[command(after_help = EXIT_STATUS, allow_missing_positional = true)]
+    #[command(after_help = SNAPSHOT_NAMES, allow_missing_positional = true)]
     Mount(MountArguments),
     /// Take a mount away
     #[command(after_help = EXIT_STATUS)]
@@ -139,9 +139,10 @@ pub(crate) struct LsArguments {
     pub(crate) recursive: bool,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct MountArguments {
-    /// The repository's directory, in the place of --repo
+    /// The repository's directory, in the place of --repo; with
+    /// `:SNAPSHOT[/PATH]` behind it, this one directory is mounted alone
     #[arg(value_name = "SOURCE")]
     pub(crate) source: Option<PathBuf>,
     /// An existing directory, outside of the repository
@@ -173,6 +174,9 @@ pub(crate) struct MountArguments {
     /// Let no program be run from the mount
     #[arg(long)]
     pub(crate) no_exec: bool,
+    /// What is mounted alone: the second part of SOURCE
+    #[arg(long, hide = true, value_name = "SNAPSHOT[/PATH]")]
+    pub(crate) only: Option<OsString>,
     /// Say so on standard output once the mount serves, then let go of it
     #[arg(long, hide = true, requires = "foreground")]
     pub(crate) announce: bool,

@@ -69,7 +69,9 @@ impl CommandError {
             Self::Gc(GcError::Unreadable { source, .. }) => repository(source),
             Self::Ingest(IngestError::Pattern(_)) => USAGE,
             Self::Ingest(error) => error.repository().map_or(FAILED, repository),
-            Self::View(error) => error.repository().map_or(FAILED, repository),
+            Self::View(error) | Self::Mount(MountError::View(error)) => {
+                error.repository().map_or(FAILED, repository)
+            }
             Self::Mount(error) if error.is_refusal() => REFUSED,
             Self::Usage(_) => USAGE,
             Self::Refused(_) => REFUSED,

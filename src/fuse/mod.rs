@@ -34,6 +34,7 @@ mod usage;
 use std::sync::Arc;
 
 pub use mount::{Mount, MountError, MountOptions, Refresher, Unmounter, check_mountpoint};
+pub use tree::SingleTree;
 
 /// Takes one line about trouble.
 pub type Log = Arc<dyn Fn(&str) + Send + Sync>;

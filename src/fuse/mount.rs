@@ -19,8 +19,8 @@ use crate::fuse::Log;
 use crate::fuse::driver::Driver;
 use crate::fuse::nodes::ROOT;
 use crate::fuse::processes::names_in_use;
-use crate::fuse::tree::Tree;
-use crate::view::View;
+use crate::fuse::tree::{SingleTree, Tree};
+use crate::view::{View, ViewError};
 
 /// Threads that serve at most; more only contend for the caches.
 const THREADS_MAX: usize = 4;
@@ -34,7 +34,7 @@ const IDLE: Duration = Duration::from_secs(600);
 const READAHEAD_KIB: &str = "1024";
 
 /// How a view is mounted.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct MountOptions {
     /// Whether other users may enter, with permissions enforced.
     pub allow_other: bool,
@@ -42,11 +42,13 @@ pub struct MountOptions {
     pub pin_threads: bool,
     /// Whether no program may be run from the mount.
     pub no_exec: bool,
+    /// The one directory to show, if it is not all.
+    pub only: Option<SingleTree>,
 }
 
 impl Default for MountOptions {
     fn default() -> Self {
-        Self { allow_other: false, pin_threads: true, no_exec: false }
+        Self { allow_other: false, pin_threads: true, no_exec: false, only: None }
     }
 }
 
@@ -86,6 +88,9 @@ pub enum MountError {
         /// Why not.
         problem: String,
     },
+    /// What was to be shown alone cannot be.
+    #[error(transparent)]
+    View(#[from] ViewError),
     /// Serving ended with an error.
     #[error("The mount on {mountpoint:?} ended: {problem}")]
     Ended {
@@ -156,7 +161,11 @@ impl Mount {
     ) -> Result<Self, MountError> {
         let place = check_mountpoint(mountpoint, view.reader().path())?;
         let refused = |source| MountError::Refused { mountpoint: mountpoint.to_owned(), source };
-        let tree = Arc::new(Tree::new(view, log));
+        let mut tree = Tree::new(view, log);
+        if let Some(only) = &options.only {
+            tree.show_only(only)?;
+        }
+        let tree = Arc::new(tree);
         let driver = Driver::new(tree.clone(), options.pin_threads);
         let session = Session::new(driver, &place, &config(options)).map_err(refused)?;
         let notifier = session.notifier();
@@ -330,6 +339,10 @@ fn refresh(tree: &Tree, notifier: &Notifier) {
 
 /// Gives up the leases of snapshots that nobody uses any more.
 fn give_up_leases(tree: &Tree, mountpoint: &Path, notifier: &Notifier) {
+    if tree.single_totals().is_some() {
+        // What is all of the mount is in use as long as it.
+        return;
+    }
     let Ok(list) = tree.view().snapshots() else { return };
     let is_over = |deleted: bool| if deleted { IDLE_DELETED } else { IDLE };
     let idle: Vec<_> = [true, false]

@@ -4,4 +4,5 @@
 mod helper;
 mod notify;
 mod signals;
+mod single;
 mod unwritable;

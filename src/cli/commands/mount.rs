@@ -4,9 +4,12 @@
 //! in a session of its own, and returns once that one says that it serves.
 
 use std::env;
+use std::ffi::{OsStr, OsString};
 use std::fs::OpenOptions;
 use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
@@ -20,17 +23,49 @@ use crate::cli::context::{Context, user};
 use crate::cli::exit::{CommandError, Outcome};
 use crate::cli::output::path_text;
 use crate::cli::service_manager::ServiceManager;
-use crate::fuse::{Mount, MountOptions, Refresher, Unmounter, check_mountpoint};
-use crate::repository::Unleased;
+use crate::fuse::{Mount, MountOptions, Refresher, SingleTree, Unmounter, check_mountpoint};
+use crate::repository::{Reader, SnapshotName, Unleased};
 use crate::view::{View, ViewOptions};
 
 /// What the child prints once it serves.
 const READY: &str = "ready";
 
 pub(crate) fn run(context: &Context, arguments: &MountArguments) -> Result<Outcome, CommandError> {
-    let given = arguments.source.as_deref().map(|source| context.for_source(source)).transpose()?;
-    let context = given.as_ref().unwrap_or(context);
-    if arguments.foreground { serve(context, arguments) } else { start(context, arguments) }
+    let (mut given, mut arguments) = (context.clone(), arguments.clone());
+    if let Some(source) = arguments.source.take() {
+        let (repository, only) = split_source(&source);
+        given = context.for_source(&repository)?;
+        arguments.only = only.or(arguments.only);
+    }
+    if arguments.foreground { serve(&given, &arguments) } else { start(&given, &arguments) }
+}
+
+/// Splits `REPOSITORY[:SNAPSHOT[/PATH]]`. A directory that has all of it as its
+/// name comes first, then the longest one before a colon.
+fn split_source(source: &Path) -> (PathBuf, Option<OsString>) {
+    let bytes = source.as_os_str().as_bytes();
+    let colons = bytes.iter().enumerate().rev().filter(|(_, byte)| **byte == b':');
+    let mut splits = colons.map(|(at, _)| (&bytes[..at], &bytes[at + 1..]));
+    let is_directory = |name: &[u8]| Path::new(OsStr::from_bytes(name)).is_dir();
+    let found = splits.find(|(repository, only)| !only.is_empty() && is_directory(repository));
+    match found {
+        Some((repository, only)) if !source.is_dir() => {
+            let only = OsStr::from_bytes(only).to_owned();
+            (PathBuf::from(OsStr::from_bytes(repository)), Some(only))
+        }
+        _ => (source.to_owned(), None),
+    }
+}
+
+/// Finds what `SNAPSHOT[/PATH]` means.
+fn find_tree(context: &Context, reader: &Reader, only: &OsStr) -> Result<SingleTree, CommandError> {
+    let text = only.as_bytes();
+    let slash = text.iter().position(|byte| *byte == b'/').unwrap_or(text.len());
+    let (name, below) = text.split_at(slash);
+    reader.refresh()?;
+    let SnapshotName { id, mut path, .. } = reader.find_snapshot_path(name, context.now)?;
+    path.extend_from_slice(below);
+    Ok(SingleTree { snapshot: id, path })
 }
 
 /// Mounts and serves until it is unmounted or a signal comes.
@@ -47,6 +82,8 @@ fn serve(context: &Context, arguments: &MountArguments) -> Result<Outcome, Comma
         by_time: arguments.by_time_format.clone(),
         samba: arguments.samba,
     };
+    let only = arguments.only.as_deref().map(|only| find_tree(context, &reader, only));
+    let only = only.transpose()?;
     let view = View::new(reader, shown)?;
     let log = MountLog::open(context, arguments)?;
     if let Some(reason) = view.reader().unleased() {
@@ -59,6 +96,7 @@ fn serve(context: &Context, arguments: &MountArguments) -> Result<Outcome, Comma
         allow_other: arguments.allow_other,
         pin_threads: !arguments.no_pin,
         no_exec: arguments.no_exec,
+        only,
     };
     let lines = log.clone();
     let mount = Mount::start(
@@ -132,6 +170,9 @@ fn start(context: &Context, arguments: &MountArguments) -> Result<Outcome, Comma
     let mut command = Command::new(program);
     command.arg0("icecore");
     command.args(["mount", "--foreground", "--announce", "--repo"]).arg(&context.repository);
+    if let Some(only) = &arguments.only {
+        command.arg("--only").arg(only);
+    }
     command.arg("--cache-size").arg(arguments.cache_size.to_string());
     // In one, since a pattern may begin with a dash.
     command.arg(format!("--by-time-format={}", arguments.by_time_format));

@@ -4,7 +4,10 @@ mod content;
 mod difference;
 mod listing;
 mod shown;
+mod single;
 mod xattrs;
+
+pub use single::SingleTree;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -199,6 +202,9 @@ impl Tree {
 
     /// Bytes and files of the newest snapshot, which is what `df` shows.
     pub(crate) fn totals(&self) -> Result<(u64, u64), Errno> {
+        if let Some(totals) = self.single_totals() {
+            return Ok((totals.bytes, totals.files + totals.directories));
+        }
         let list = self.view.snapshots().map_err(|error| self.fail(ROOT, &error))?;
         let newest = list.newest().map(|snapshot| snapshot.counters).unwrap_or_default();
         Ok((newest.bytes, newest.files + newest.dirs))

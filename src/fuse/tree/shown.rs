@@ -103,7 +103,7 @@ impl Tree {
         }
     }
 
-    fn snapshot_directory(&self, snapshot: &Snapshot) -> Option<DirectoryNode> {
+    pub(super) fn snapshot_directory(&self, snapshot: &Snapshot) -> Option<DirectoryNode> {
         // Another kind was refused when the manifest was decoded.
         let Kind::Directory(tree) = &snapshot.root.kind else { return None };
         Some(DirectoryNode {

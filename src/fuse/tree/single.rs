@@ -22,10 +22,8 @@ impl Tree {
     /// numbers of files are those of a mount of all snapshots.
     pub(crate) fn show_only(&mut self, single: &SingleTree) -> Result<(), ViewError> {
         let list = self.view.snapshots()?;
-        let gone = || ViewError::NotFound {
-            path: single.path.clone(),
-            snapshot: single.snapshot.short(),
-        };
+        let gone =
+            || ViewError::NotFound { path: single.path.clone(), snapshot: single.snapshot.short() };
         let snapshot = list.get(&single.snapshot).ok_or_else(gone)?;
         let root = self.directory_at(snapshot, &single.path)?;
         self.usages.touch(self.view.reader(), &root.usage)?;

@@ -5,8 +5,8 @@ use fuser::Errno;
 use super::{Tree, dag_node};
 use crate::base::id::hex;
 use crate::dag::Kind;
-use crate::fuse::nodes::{Node, What};
-use crate::view::{LABEL, Place};
+use crate::fuse::nodes::{Node, ROOT, What};
+use crate::view::LABEL;
 
 /// Attributes that are answered and not listed.
 const XATTR_PID: &[u8] = b"user.icecore.pid";
@@ -20,7 +20,7 @@ impl Tree {
     /// The value of an extended attribute.
     pub(crate) fn xattr(&self, id: u64, name: &[u8]) -> Result<Vec<u8>, Errno> {
         let node = self.node(id)?;
-        if let Some(value) = self.own_xattr(&node, name) {
+        if let Some(value) = self.own_xattr(id, &node, name) {
             return Ok(value);
         }
         let kept = match &node.what {
@@ -53,12 +53,12 @@ impl Tree {
     }
 
     /// Attributes of our own.
-    fn own_xattr(&self, node: &Node, name: &[u8]) -> Option<Vec<u8>> {
+    fn own_xattr(&self, id: u64, node: &Node, name: &[u8]) -> Option<Vec<u8>> {
         if !name.starts_with(b"user.icecore.") {
             return None;
         }
         let text = match (name, &node.what) {
-            (XATTR_PID, What::Place(Place::Root)) => std::process::id().to_string(),
+            (XATTR_PID, _) if id == ROOT => std::process::id().to_string(),
             (XATTR_TREE, What::Directory(directory)) => directory.tree.id.to_string(),
             (XATTR_SNAPSHOT, What::Directory(directory)) => directory.usage.id.to_string(),
             (XATTR_SNAPSHOT, What::Difference(difference)) => difference.shown_id(),
