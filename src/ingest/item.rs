@@ -196,9 +196,7 @@ impl ItemReader<'_> {
         }
         self.rate.take(size as usize, self.monitor);
         if size <= INLINE_CONTENT_BYTES_MAX as u64 && !is_linked {
-            let bytes = read_small(file, INLINE_CONTENT_BYTES_MAX)?;
-            let bytes = bytes.get(..size as usize).unwrap_or(&bytes);
-            return Ok(inline(bytes));
+            return Ok(inline(&read_small(file, size as usize)?));
         }
         let mut collector = Collector::new(self);
         let may_have_holes = status.allocated < size;

@@ -14,7 +14,8 @@ use super::place::{Place, rest, summary_of};
 use crate::support::command::{Outcome, finish, run};
 use crate::support::fixture::plain_tree;
 use crate::support::generate::sparse;
-use crate::support::repo::{count_of, holds_open, signal};
+use crate::support::mount::Mount;
+use crate::support::repo::{count_of, holds_open, id_of, signal};
 use crate::support::rng::Rng;
 use crate::support::{args, beside, wait_until};
 
@@ -226,7 +227,22 @@ fn changing(size: usize, busy: impl FnOnce(&Path, &AtomicBool) + Send) -> (Place
     let settled = place.create(&[]);
     assert_eq!(messages(&settled), [""; 0]);
     assert!(place.cat("changing") == std::fs::read(&path).expect("it can be read"));
+    assert!(is_marked(&place, &summary, "changing"), "the mount says so");
+    assert!(!is_marked(&place, &summary, "steady") && !is_marked(&place, &settled, "changing"));
     (place, summary)
+}
+
+/// Whether the mount says of a file that it changed while it was being read.
+fn is_marked(place: &Place, summary: &Value, name: &str) -> bool {
+    let mount = Mount::new(&place.repo);
+    let path = mount.snapshot(&id_of(summary)).join(name);
+    let answer = rustix::fs::lgetxattr(&path, "user.icecore.changed", &mut [0_u8; 64]);
+    mount.unmount();
+    match answer {
+        Ok(_) => true,
+        Err(rustix::io::Errno::NODATA) => false,
+        Err(error) => panic!("{}: {error}", path.display()),
+    }
 }
 
 #[test]
@@ -312,6 +328,9 @@ fn a_repository_that_is_lost_in_mid_run_fails_in_one_line_and_is_whole_when_it_i
     dense(&place.at("dense"), 32);
     let aside = place.scratch.join("aside");
     let child = begun(&place, &mut place.command(&args!["--limit-rate", "32MiB", "."]));
+    wait_until("chunks are being stored", 20, || {
+        std::fs::read_dir(place.repo.path().join("tmp")).is_ok_and(|tmp| tmp.count() > 0)
+    });
     std::fs::rename(place.repo.path(), &aside).expect("it can be renamed");
     let outcome = finish(child, "the create without a repository").expect(1);
     assert_eq!(outcome.error().lines().count(), 1, "{}", outcome.error());

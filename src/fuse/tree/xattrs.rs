@@ -10,6 +10,7 @@ use crate::view::LABEL;
 
 /// Attributes that are answered and not listed.
 const XATTR_PID: &[u8] = b"user.icecore.pid";
+const XATTR_CHANGED: &[u8] = b"user.icecore.changed";
 const XATTR_SHA256: &[u8] = b"user.icecore.sha256";
 const XATTR_SNAPSHOT: &[u8] = b"user.icecore.snapshot";
 /// ACLs, of access and by default.
@@ -67,6 +68,9 @@ impl Tree {
                 What::Difference(parent) => parent.shown_id(),
                 _ => return None,
             },
+            (XATTR_CHANGED, What::Item(item)) if item.get()?.node.changed_while_read => {
+                "while it was read".to_owned()
+            }
             (XATTR_SHA256, What::Item(item)) => match &item.get()?.node.kind {
                 Kind::File(content) => hex(&content.known_sha256()?),
                 _ => return None,
