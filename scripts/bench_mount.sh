@@ -95,6 +95,8 @@ echo "$("$BINARY" --version), $(restic version | cut -d' ' -f1,2), $(borg --vers
 [ "$(stat -c %d "$tree")" = "$(stat -c %d "$work")" ] ||
     echo "Beware: the tree and $work are on different file systems."
 
+PATH="$work/bin:$PATH"
+mkdir "$work/bin"
 init_icecore() { "$BINARY" init; }
 init_restic() { restic init; }
 init_borg() { borg init -e none; }
