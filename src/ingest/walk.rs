@@ -231,17 +231,17 @@ impl<'a, V: Visitor> Walker<'a, V> {
         let is_named = place.is_some();
         let (is_source, places) =
             place.map_or((true, BTreeMap::new()), |place| (place.is_source, place.children));
+        let unopened = |within, places| Entering {
+            status,
+            within,
+            opened: None,
+            names: Names::default(),
+            places,
+            leads_on: !is_source,
+        };
         let closed = !is_named && self.is_closed(&status);
         if !is_source || closed {
-            let names = Names::default();
-            return self.enter(Entering {
-                status,
-                within,
-                opened: None,
-                names,
-                places,
-                leads_on: !is_source,
-            });
+            return self.enter(unopened(within, places));
         }
         let location = match &within {
             Some(directory) => Location::in_directory(directory, &self.name),
@@ -257,15 +257,7 @@ impl<'a, V: Visitor> Walker<'a, V> {
             }
             Err(error) => {
                 self.report("list it", error)?;
-                let names = Names::default();
-                return self.enter(Entering {
-                    status,
-                    within,
-                    opened: None,
-                    names,
-                    places,
-                    leads_on: !is_source,
-                });
+                return self.enter(unopened(within, places));
             }
         };
         if fresh.identity() != status.identity() {
