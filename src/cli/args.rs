@@ -171,6 +171,10 @@ pub(crate) struct MountArguments {
     /// Do not pin the serving threads to processors
     #[arg(long)]
     pub(crate) no_pin: bool,
+    /// Let serving threads sleep at once when there is nothing to do, instead of
+    /// looking for the next request for 100 microseconds
+    #[arg(long)]
+    pub(crate) no_poll: bool,
     /// Let no program be run from the mount
     #[arg(long)]
     pub(crate) no_exec: bool,

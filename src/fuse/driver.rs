@@ -3,8 +3,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
 
 use fuser::{
     AccessFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, Generation, INodeNo, InitFlags,
@@ -14,6 +13,7 @@ use fuser::{
 };
 
 use crate::fuse::guard::{Pinning, guarded};
+use crate::fuse::polling::Polling;
 use crate::fuse::tree::{FOREVER, Found, Tree};
 
 const GENERATION: Generation = Generation(0);
@@ -26,6 +26,7 @@ const BACKGROUND_MAX: u16 = 64;
 pub(crate) struct Driver {
     tree: Arc<Tree>,
     pinning: Option<Pinning>,
+    polling: Arc<OnceLock<Polling>>,
     /// Whether the kernel can do without OPEN, and without OPENDIR.
     no_open: bool,
     no_opendir: bool,
@@ -34,7 +35,13 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) fn new(tree: Arc<Tree>, pin_threads: bool) -> Self {
         let pinning = pin_threads.then(Pinning::default);
-        Self { tree, pinning, no_open: false, no_opendir: false }
+        let polling = Arc::default();
+        Self { tree, pinning, polling, no_open: false, no_opendir: false }
+    }
+
+    /// Where the waiting for requests goes once there is a device.
+    pub(crate) fn polling(&self) -> Arc<OnceLock<Polling>> {
+        self.polling.clone()
     }
 
     /// Runs a handler: pinned to a processor if that is wanted, and with no way
@@ -44,14 +51,16 @@ impl Driver {
             pinning.pin();
         }
         guarded(self.tree.log(), operation, || handler(&self.tree));
+        if let Some(polling) = self.polling.get() {
+            polling.wait();
+        }
     }
 }
 
-/// Answers an entry: a directory's attributes expire at once, so that `stat`
-/// asks for its inode number; everything inside a snapshot lasts.
+/// Answers an entry.
 fn send_entry(reply: ReplyEntry, found: &Found) {
-    let attributes = if found.is_directory() { Duration::ZERO } else { found.lasting };
-    reply.entry_with_ttls(&attributes, &found.lasting, &found.attributes, GENERATION);
+    let Found { attributes, lasting, attributes_lasting } = found;
+    reply.entry_with_ttls(attributes_lasting, lasting, attributes, GENERATION);
 }
 
 /// Answers that there is no such name, for ever.
@@ -111,7 +120,7 @@ impl Filesystem for Driver {
     fn getattr(&self, _: &Request, node: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
         self.run("getattr", |tree| match tree.attributes(node.0) {
             Ok(found) => {
-                reply.attr(&found.lasting, &found.attributes);
+                reply.attr(&found.attributes_lasting, &found.attributes);
             }
             Err(errno) => reply.error(errno),
         });
@@ -192,8 +201,8 @@ impl Filesystem for Driver {
     ) {
         self.run("readdirplus", |tree| {
             let listed = tree.list_with_attributes(node.0, offset, &mut |next, name, found| {
-                // One time for both: a directory is looked up before it is used.
-                let lasting = if found.is_directory() { Duration::ZERO } else { found.lasting };
+                // There is one time for both.
+                let lasting = found.lasting.min(found.attributes_lasting);
                 let (attributes, name) = (&found.attributes, OsStr::from_bytes(name));
                 reply.add(attributes.ino, next, name, &lasting, attributes, GENERATION)
             });

@@ -15,9 +15,11 @@
 //! - what is no directory has its inode number as node id: an unchanged file in
 //!   two snapshots then is one inode with one page cache, and hard links are
 //!   links;
-//! - a directory may not have two places, so its node id is its own, its
-//!   attributes are sent as expired at once, and `stat` asks for them with
-//!   GETATTR, which tells the inode number and is cached from then on.
+//! - a directory may not have two places. The first one that the kernel meets
+//!   has its inode number as node id too; an equal one in another snapshot, while
+//!   the first is known, gets a node id of its own, its attributes are sent as
+//!   expired at once, and `stat` asks for them with GETATTR, which tells the
+//!   inode number and is cached from then on.
 //!
 //! Imports: `base`, `dag`, `repository`, `view`.
 
@@ -27,6 +29,7 @@ mod errno;
 mod guard;
 mod mount;
 mod nodes;
+mod polling;
 mod processes;
 mod tree;
 mod usage;

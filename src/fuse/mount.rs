@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use rustix::mount::{UnmountFlags, unmount};
 use crate::fuse::Log;
 use crate::fuse::driver::Driver;
 use crate::fuse::nodes::ROOT;
+use crate::fuse::polling::Polling;
 use crate::fuse::processes::names_in_use;
 use crate::fuse::tree::{SingleTree, Tree};
 use crate::view::{View, ViewError};
@@ -40,6 +42,9 @@ pub struct MountOptions {
     pub allow_other: bool,
     /// Whether serving threads stay on one processor each.
     pub pin_threads: bool,
+    /// Whether a serving thread looks for the next request for a little while
+    /// before it sleeps.
+    pub poll: bool,
     /// Whether no program may be run from the mount.
     pub no_exec: bool,
     /// The one directory to show, if it is not all.
@@ -48,7 +53,7 @@ pub struct MountOptions {
 
 impl Default for MountOptions {
     fn default() -> Self {
-        Self { allow_other: false, pin_threads: true, no_exec: false, only: None }
+        Self { allow_other: false, pin_threads: true, poll: true, no_exec: false, only: None }
     }
 }
 
@@ -167,7 +172,12 @@ impl Mount {
         }
         let tree = Arc::new(tree);
         let driver = Driver::new(tree.clone(), options.pin_threads);
+        let polling = driver.polling();
         let session = Session::new(driver, &place, &config(options)).map_err(refused)?;
+        if options.poll && processors() > 1 {
+            let device = session.as_fd().try_clone_to_owned().map_err(refused)?;
+            let _ = polling.set(Polling::new(device));
+        }
         let notifier = session.notifier();
         let serving = thread::Builder::new()
             .name("icecore-mount".to_owned())
@@ -294,10 +304,13 @@ fn config(options: &MountOptions) -> Config {
     ];
     config.mount_options.extend(options.no_exec.then_some(MountOption::NoExec));
     config.acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
-    let processors = thread::available_parallelism().map_or(2, usize::from);
-    config.n_threads = Some(processors.clamp(2, THREADS_MAX));
+    config.n_threads = Some(processors().clamp(2, THREADS_MAX));
     config.clone_fd = true;
     config
+}
+
+fn processors() -> usize {
+    thread::available_parallelism().map_or(2, usize::from)
 }
 
 /// Lets the kernel read further ahead than its default. Only root may; others

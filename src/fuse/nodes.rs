@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::base::id::SnapshotId;
 use crate::dag::{self, TreeRef};
 use crate::fuse::usage::Usage;
 use crate::view::{DirectoryPair, EntryHandle, Link, PathKey, Place};
@@ -96,8 +97,9 @@ pub(crate) enum Key {
     /// for: if that changes it is another node, so that nothing that the kernel
     /// has cached of the first one is ever stale.
     Shown(u64, Vec<u8>, Vec<u8>),
-    /// The entry of a directory.
-    Entry(u64, u64),
+    /// The entry of a directory, as a snapshot has it: equal directories of two
+    /// snapshots may have the same node id one after the other.
+    Entry(u64, u64, SnapshotId),
 }
 
 /// The table of nodes.
@@ -131,27 +133,35 @@ impl Nodes {
     }
 
     /// Counts one more lookup of the directory or link at `key`, made by
-    /// `make` if it is not known, and returns its node id and what it is.
+    /// `make` if it is not known, and returns its node id. A directory has its
+    /// `number` as node id where that is free: then no question is needed to
+    /// tell what number `stat` reports. The kernel knows a directory in one
+    /// place only, so an equal one in another snapshot needs another node id.
     pub(crate) fn look_up_place(
         &self,
         parent: u64,
         key: Key,
+        number: Option<u64>,
         make: impl FnOnce() -> What,
-    ) -> (u64, What) {
+    ) -> u64 {
         let mut table = self.lock();
         if let Some(id) = table.by_key.get(&key).copied()
             && let Some(node) = table.nodes.get_mut(&id)
         {
             node.lookups += 1;
-            return (id, node.what.clone());
+            return id;
         }
-        let id = table.next;
-        table.next += 1;
-        let what = make();
+        let id = match number.filter(|number| !table.nodes.contains_key(number)) {
+            Some(number) => number,
+            None => {
+                table.next += 1;
+                table.next - 1
+            }
+        };
         table.by_key.insert(key.clone(), id);
-        let node = Node { what: what.clone(), parent, key: Some(key), lookups: 1 };
+        let node = Node { what: make(), parent, key: Some(key), lookups: 1 };
         table.nodes.insert(id, node);
-        (id, what)
+        id
     }
 
     /// Counts one more lookup of an item under its inode number, and returns

@@ -50,4 +50,4 @@ pub use reader::{Reader, Unleased};
 pub use scan::{Fingerprint, ScanDetail, ScanEntry, ScanKey, ScanPage};
 pub use select::{Selectable, SnapshotName, select_by_time, select_snapshot};
 pub use session::{Added, PreparedChunk, Session};
-pub use writer::{PendingRange, Writer};
+pub use writer::{LINGER, PendingRange, Writer};

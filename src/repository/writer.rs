@@ -5,6 +5,7 @@ use std::ops::{ControlFlow, Deref};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use crate::base::id::SnapshotId;
@@ -19,9 +20,17 @@ use crate::repository::session::{Session, next_key, next_sequence};
 use crate::store::rocks::RocksStore;
 use crate::store::{Batch, Durability, Family};
 
+/// How long a writer lingers after its last change. A mount lets the kernel keep
+/// what depends on the list of snapshots for a moment (2 ms, and the kernel
+/// counts in ticks of up to 10 ms), so that not every path costs a request. When
+/// the writer has returned, every such moment is over: what it did is seen.
+pub const LINGER: Duration = Duration::from_millis(25);
+
 /// A repository open for writing; there is one writer at a time.
 pub struct Writer {
     repository: Repository,
+    // Dropped after the store is closed, and before others may write.
+    _linger: Linger,
     // Dropped after the store is closed.
     _lock: WriterLock,
 }
@@ -31,6 +40,15 @@ impl Deref for Writer {
 
     fn deref(&self) -> &Repository {
         &self.repository
+    }
+}
+
+/// Waits, when it is dropped, until mounts show what was written.
+struct Linger;
+
+impl Drop for Linger {
+    fn drop(&mut self) {
+        thread::sleep(LINGER);
     }
 }
 
@@ -121,7 +139,7 @@ impl Writer {
         clear_tmp(&layout)?;
         let store = RocksStore::open(&layout.db(), &layout.tmp())?;
         let repository = Repository::new(layout, config, Arc::new(store));
-        Ok(Self { repository, _lock: lock })
+        Ok(Self { repository, _linger: Linger, _lock: lock })
     }
 
     /// Starts a set of objects on their way to a snapshot.

@@ -1,6 +1,8 @@
 //! What the kernel forgets, the mount forgets.
 
-use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use rustix::fs::{Dir, FileType, Mode, OFlags};
@@ -22,62 +24,70 @@ fn drop_caches(mount: &Mount<'_>) {
     rustix::mount::mount_remount(mount.point(), flags, c"").expect("root may remount");
 }
 
-/// The node ids of the directories in a directory. Only listings show them.
-fn node_ids(path: &Path) -> BTreeMap<Vec<u8>, u64> {
+/// The node ids of the directories in a directory, which only listings show,
+/// and the numbers that `stat` reports of them.
+fn node_ids(path: &Path) -> (Vec<u64>, Vec<u64>) {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let opened = rustix::fs::open(path, flags, Mode::empty()).expect("it opens");
     let entries = Dir::read_from(opened).expect("it can be listed");
     entries
         .map(|entry| entry.expect("an entry"))
         .filter(|entry| entry.file_type() == FileType::Directory)
-        .map(|entry| (entry.file_name().to_bytes().to_vec(), entry.ino()))
-        .filter(|(name, _)| !name.starts_with(b"."))
-        .collect()
+        .filter(|entry| !entry.file_name().to_bytes().starts_with(b"."))
+        .map(|entry| {
+            let inner = path.join(OsStr::from_bytes(entry.file_name().to_bytes()));
+            (entry.ino(), inner.symlink_metadata().expect("it is there").ino())
+        })
+        .unzip()
 }
 
+/// Of equal directories in two snapshots the first that the kernel meets has its
+/// inode number as node id, and the other one another as long as that is known.
 #[test]
 fn each_node_is_forgotten_when_the_kernel_has_taken_all_lookups_back() {
     if !require_fuse() || !require_root("making the kernel forget") {
         return;
     }
-    let fixture = Fixture::built(|source| {
+    let mut fixture = Fixture::built(|source| {
         for index in 0..500 {
             let inner = source.join(format!("directory-{index}"));
             file(&directory(&inner).join("file"), b"x");
         }
     });
+    let first = fixture.id.clone();
+    file(&fixture.source.join("another"), b"y");
+    fixture.id = fixture.repo.create(&fixture.source);
     let mount = fixture.mount();
-    let shown = fixture.in_mount(&mount);
-    let mut before = node_ids(&shown);
-    assert_eq!(before.len(), 500);
+    let mut shown =
+        [mount.source(&first, &fixture.source), mount.source(&fixture.id, &fixture.source)];
     for _ in 0..3 {
+        let (taken, numbers) = node_ids(&shown[0]);
+        assert_eq!(taken.len(), 500);
+        assert_eq!(taken, numbers, "all ids are free");
+        let (others, same_numbers) = node_ids(&shown[1]);
+        assert_eq!(same_numbers, numbers, "equal directories have equal numbers");
+        assert!(others.iter().all(|id| !numbers.contains(id)), "each directory has its own id");
         // Lookups are counted by listings, by paths and by many at once.
         std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
+            for shown in [&shown[0], &shown[0], &shown[1], &shown[1]] {
+                scope.spawn(move || {
                     for index in 0..500 {
                         let path = shown.join(format!("directory-{index}/file"));
                         assert!(path.exists());
                     }
-                    run_tool("find", args![&shown, "-ls"]);
+                    run_tool("find", args![shown, "-ls"]);
                 });
             }
         });
-        assert_eq!(node_ids(&shown), before, "known nodes keep their ids");
-        drop_caches(&mount);
+        assert_eq!(node_ids(&shown[0]).0, taken, "known nodes keep their ids");
+        assert_eq!(node_ids(&shown[1]).0, others, "known nodes keep their ids");
         // A node whose count did not come down to zero keeps its id for ever.
-        wait_until("every directory has a new node id", 20, || {
-            let now = node_ids(&shown);
-            assert_eq!(now.len(), 500);
-            let new = now.iter().all(|(name, id)| before[name] != *id);
-            if new {
-                before = now;
-            } else {
-                drop_caches(&mount);
-            }
-            new
+        shown.reverse();
+        wait_until("every id is free again", 20, || {
+            drop_caches(&mount);
+            node_ids(&shown[0]).0 == numbers
         });
-        assert_eq!(std::fs::read(shown.join("directory-7/file")).expect("it reads"), b"x");
+        assert_eq!(std::fs::read(shown[0].join("directory-7/file")).expect("it reads"), b"x");
     }
     mount.unmount();
 }

@@ -95,6 +95,7 @@ fn serve(context: &Context, arguments: &MountArguments) -> Result<Outcome, Comma
     let options = MountOptions {
         allow_other: arguments.allow_other,
         pin_threads: !arguments.no_pin,
+        poll: !arguments.no_poll,
         no_exec: arguments.no_exec,
         only,
     };
@@ -179,6 +180,7 @@ fn start(context: &Context, arguments: &MountArguments) -> Result<Outcome, Comma
     for (given, flag) in [
         (arguments.allow_other, "--allow-other"),
         (arguments.no_pin, "--no-pin"),
+        (arguments.no_poll, "--no-poll"),
         (arguments.samba, "--samba"),
         (arguments.no_exec, "--no-exec"),
         (context.quiet, "--quiet"),

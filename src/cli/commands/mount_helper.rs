@@ -141,6 +141,7 @@ impl Request {
             (b"allow_other", None) => self.options.push("--allow-other".into()),
             (b"samba", None) => self.options.push("--samba".into()),
             (b"no_pin", None) => self.options.push("--no-pin".into()),
+            (b"no_poll", None) => self.options.push("--no-poll".into()),
             (b"noexec", None) => self.options.push("--no-exec".into()),
             (b"cache_size", Some(value)) => {
                 let text = String::from_utf8_lossy(value);
@@ -207,8 +208,9 @@ mod tests {
         let options = "--no-exec --allow-other --cache-size=1G";
         assert_eq!(command_line(line), format!("icecore mount {options} /repo /mnt"));
         assert!(parse(line).unwrap().writable);
-        let line = "-sno ro,log_file=/x=y,x-systemd.automount,no_pin,what=ever /repo /mnt -tfuse";
-        let options = "--quiet --log-file=/x=y --no-pin";
+        let line =
+            "-sno ro,log_file=/x=y,x-systemd.automount,no_pin,no_poll,what=ever /repo /mnt -tfuse";
+        let options = "--quiet --log-file=/x=y --no-pin --no-poll";
         assert_eq!(command_line(line), format!("icecore mount {options} /repo /mnt"));
         assert!(!parse(line).unwrap().writable && !parse(line).unwrap().fake);
         assert!(parse("/repo /mnt -f").unwrap().fake);

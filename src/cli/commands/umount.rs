@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
@@ -21,6 +22,9 @@ use crate::cli::output::path_text;
 const OURS: [[&[u8]; 2]; 2] = [[b"fuse.icecore", b"icecore"], [b"fuse", b"icecore"]];
 /// How long the serving process may take to end. It only removes its lease.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a mount may be in use before that is said, and between two tries.
+const BUSY_PATIENCE: Duration = Duration::from_millis(500);
+const BUSY_RETRY: Duration = Duration::from_millis(20);
 
 pub(crate) fn run(
     context: &Context,
@@ -39,7 +43,7 @@ pub(crate) fn run(
     };
     let server = serving_process(&path);
     let flags = if lazy { UnmountFlags::DETACH } else { UnmountFlags::empty() };
-    match unmount(&path, flags) {
+    match unmount_patiently(&path, flags) {
         Ok(()) => {}
         Err(Errno::PERM) => unmount_as_user(&path, lazy)?,
         Err(Errno::BUSY) => return Err(busy(&place)),
@@ -52,6 +56,18 @@ pub(crate) fn run(
         context.note(&format!("Unmounted {place}"));
     }
     Ok(Outcome::Done)
+}
+
+/// Unmounts, trying for a moment longer if the mount is in use: a program that
+/// is just being started still holds what its parent had open.
+fn unmount_patiently(path: &Path, flags: UnmountFlags) -> Result<(), Errno> {
+    let begun = Instant::now();
+    loop {
+        match unmount(path, flags) {
+            Err(Errno::BUSY) if begun.elapsed() < BUSY_PATIENCE => thread::sleep(BUSY_RETRY),
+            outcome => return outcome,
+        }
+    }
 }
 
 fn busy(place: &str) -> CommandError {

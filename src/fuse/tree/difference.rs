@@ -85,8 +85,9 @@ impl Tree {
                 source: DirectorySource::Entry(entry.clone()),
             }))
         };
-        let (id, _) = self.nodes.look_up_place(parent, Key::Entry(parent, ordinal), make);
-        Ok(Found { attributes: difference_attributes(id, &shown.node), lasting: FOREVER })
+        let key = Key::Entry(parent, ordinal, difference.usages[0].id);
+        let id = self.nodes.look_up_place(parent, key, None, make);
+        Ok(Found::new(difference_attributes(id, &shown.node), FOREVER))
     }
 }
 

@@ -42,9 +42,7 @@ impl Tree {
         for (cookie, name) in [(0, &b"."[..]), (1, b"..")] {
             let number = if cookie == 0 { id } else { node.parent };
             let attributes = FileAttr { ino: INodeNo(number), ..self.root_attributes() };
-            if cookie >= offset
-                && add(cookie + 1, name, &Found { attributes, lasting: Duration::ZERO })
-            {
+            if cookie >= offset && add(cookie + 1, name, &Found::new(attributes, Duration::ZERO)) {
                 return Ok(());
             }
         }

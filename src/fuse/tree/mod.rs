@@ -27,18 +27,36 @@ use crate::view::{Directory, EntryHandle, PathKey, Place, View, ViewError};
 /// How long the kernel may keep what never changes.
 pub(crate) const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
 
+/// How long the kernel may keep what changes with the list of snapshots. Every
+/// path through the mount begins with it, so that not to keep it at all costs a
+/// request for each path that a tool names (`ls -lR`: 4.5 s instead of 0.5). A
+/// writer lingers longer than that after its change (see
+/// [`crate::repository::LINGER`]), so that nobody sees the state before it.
+pub(crate) const MOMENT: Duration = Duration::from_millis(2);
+
 /// A node with its attributes.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
     /// The attributes; `ino` is what the kernel shall know it by.
     pub(crate) attributes: FileAttr,
-    /// How long the kernel may keep it.
+    /// How long the kernel may keep its name.
     pub(crate) lasting: Duration,
+    /// How long it may keep the attributes: not at all where `ino` is not the
+    /// number that `stat` is to report.
+    pub(crate) attributes_lasting: Duration,
 }
 
 impl Found {
-    pub(crate) fn is_directory(&self) -> bool {
-        self.attributes.kind == FileType::Directory
+    /// What keeps name and attributes alike.
+    pub(crate) fn new(attributes: FileAttr, lasting: Duration) -> Self {
+        Self { attributes, lasting, attributes_lasting: lasting }
+    }
+
+    /// A directory inside a snapshot, known by the node id in `attributes`.
+    fn directory(attributes: FileAttr, lasting: Duration, number: u64) -> Self {
+        let settled = attributes.ino.0 == number;
+        let attributes_lasting = if settled { FOREVER } else { Duration::ZERO };
+        Self { attributes, lasting, attributes_lasting }
     }
 }
 
@@ -138,7 +156,7 @@ impl Tree {
         let entry = handle.get().ok_or(Errno::EIO)?;
         let numbers = self.view.inode_numbers();
         let number = numbers.entry(home.path, entry);
-        let id = match &entry.node.kind {
+        Ok(match &entry.node.kind {
             Kind::Directory(tree) => {
                 let make = || {
                     What::Directory(Arc::new(DirectoryNode {
@@ -149,36 +167,34 @@ impl Tree {
                         source: DirectorySource::Entry(handle.clone()),
                     }))
                 };
-                self.nodes.look_up_place(parent, Key::Entry(parent, ordinal), make).0
+                let key = Key::Entry(parent, ordinal, home.usage.id);
+                let id = self.nodes.look_up_place(parent, key, Some(number), make);
+                Found::directory(attributes::of_node(id, &entry.node), FOREVER, number)
             }
-            _ => self.nodes.look_up_item(parent, number, handle.clone()),
-        };
-        Ok(Found { attributes: attributes::of_node(id, &entry.node), lasting: FOREVER })
+            _ => {
+                let id = self.nodes.look_up_item(parent, number, handle.clone());
+                Found::new(attributes::of_node(id, &entry.node), FOREVER)
+            }
+        })
     }
 
     /// The attributes of a node, with the inode number that `stat` reports.
     pub(crate) fn attributes(&self, id: u64) -> Result<Found, Errno> {
         let node = self.node(id)?;
         Ok(match &node.what {
-            What::Place(place) => {
-                let attributes = self.place_attributes(id, place)?;
-                Found { attributes, lasting: Duration::ZERO }
-            }
-            What::Link(link) => {
-                Found { attributes: self.link_attributes(id, link), lasting: FOREVER }
-            }
+            What::Place(place) => Found::new(self.place_attributes(id, place)?, MOMENT),
+            What::Link(link) => Found::new(self.link_attributes(id, link), FOREVER),
             What::Directory(directory) => {
                 let node = directory.source.node().ok_or(Errno::EIO)?;
-                let attributes = attributes::of_node(directory.number, node);
-                Found { attributes, lasting: FOREVER }
+                Found::new(attributes::of_node(directory.number, node), FOREVER)
             }
             What::Difference(difference) => {
                 let node = difference.source.node().ok_or(Errno::EIO)?;
-                Found { attributes: difference_attributes(id, node), lasting: FOREVER }
+                Found::new(difference_attributes(id, node), FOREVER)
             }
             What::Item(item) => {
                 let entry = item.get().ok_or(Errno::EIO)?;
-                Found { attributes: attributes::of_node(id, &entry.node), lasting: FOREVER }
+                Found::new(attributes::of_node(id, &entry.node), FOREVER)
             }
         })
     }

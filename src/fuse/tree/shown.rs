@@ -9,7 +9,7 @@ use fuser::{Errno, FileAttr, FileType};
 
 use super::difference::difference_attributes;
 use super::listing::{AddFound, DOTS};
-use super::{FOREVER, Found, Tree};
+use super::{FOREVER, Found, MOMENT, Tree};
 use crate::base::time::Timestamp;
 use crate::dag::Kind;
 use crate::fuse::attributes;
@@ -78,27 +78,32 @@ impl Tree {
         match shown {
             Shown::Link(link) => {
                 let make = || What::Link(Arc::new(link.clone()));
-                let (id, _) = self.nodes.look_up_place(parent, key(&link.target), make);
-                Ok(Found { attributes: self.link_attributes(id, link), lasting: Duration::ZERO })
+                let id = self.nodes.look_up_place(parent, key(&link.target), None, make);
+                Ok(Found::new(self.link_attributes(id, link), MOMENT))
             }
             Shown::Place(place) => {
                 let make = || What::Place(place.clone());
-                let (id, _) = self.nodes.look_up_place(parent, key(&place.meaning()), make);
-                Ok(Found { attributes: self.place_attributes(id, place)?, lasting: BRIEFLY })
+                let id = self.nodes.look_up_place(parent, key(&place.meaning()), None, make);
+                Ok(Found {
+                    attributes: self.place_attributes(id, place)?,
+                    lasting: BRIEFLY,
+                    attributes_lasting: MOMENT,
+                })
             }
             Shown::Part(part, comparison) => {
                 let node = self.part_root(*part, comparison).ok_or(Errno::EIO)?;
                 let root = comparison.sides(*part).0.root.clone();
                 let make = || What::Difference(Arc::new(node));
-                let (id, _) = self.nodes.look_up_place(parent, key(b""), make);
-                Ok(Found { attributes: difference_attributes(id, &root), lasting: FOREVER })
+                let id = self.nodes.look_up_place(parent, key(b""), None, make);
+                Ok(Found::new(difference_attributes(id, &root), FOREVER))
             }
             Shown::Snapshot(snapshot) => {
                 let node = self.snapshot_directory(snapshot).ok_or(Errno::EIO)?;
+                let number = node.number;
                 let make = || What::Directory(Arc::new(node));
                 let key = key(snapshot.id.as_bytes());
-                let (id, _) = self.nodes.look_up_place(parent, key, make);
-                Ok(Found { attributes: attributes::of_node(id, &snapshot.root), lasting: BRIEFLY })
+                let id = self.nodes.look_up_place(parent, key, Some(number), make);
+                Ok(Found::directory(attributes::of_node(id, &snapshot.root), BRIEFLY, number))
             }
         }
     }
