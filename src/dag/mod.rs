@@ -23,6 +23,7 @@ pub mod node;
 pub mod paging;
 pub mod record;
 pub mod tree;
+mod xattr_classes;
 
 #[cfg(test)]
 mod tests;
@@ -34,3 +35,4 @@ pub use manifest::{Counters, Manifest};
 pub use node::{Device, Entry, Kind, LinkGroup, Node, Owner, Xattr};
 pub use record::{DagError, Hint, Record};
 pub use tree::{Branch, Totals, Tree, TreeRef};
+pub use xattr_classes::XattrClasses;

@@ -3,18 +3,19 @@
 //! ```text
 //! leaf  = 1 | owners: count, (uid, gid, user, group)... | count, (name, node)...
 //! index = 2 | level | count, (last name, tree reference)...
-//! tree reference = id (32 bytes) | totals (5 numbers)
+//! tree reference = id (32 bytes) | totals (6 numbers)
 //! ```
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::base::codec::DecodeError;
+use crate::base::codec::{DecodeError, Decoder, Encoder};
 use crate::base::id::TreeId;
 use crate::base::limits::{NAME_BYTES_MAX, TREE_LEVELS_MAX, TREE_PAGE_ITEMS_MAX};
 use crate::base::name::EntryName;
 use crate::dag::node::{Entry, Kind, Node, Owner};
 use crate::dag::record::{DagError, Hint, RecordDecoder, RecordEncoder, Target};
+use crate::dag::xattr_classes::XattrClasses;
 
 pub(crate) const LEAF: u8 = 1;
 pub(crate) const INDEX: u8 = 2;
@@ -67,12 +68,15 @@ pub struct Totals {
     pub directories: u64,
     /// Bytes of regular files, all the way down.
     pub bytes: u64,
+    /// The kinds of extended attributes of what is in it, all the way down.
+    pub xattrs: XattrClasses,
 }
 
 impl Totals {
     /// Counts an entry.
     pub fn add_entry(&mut self, node: &Node) {
         self.entries = self.entries.saturating_add(1);
+        self.xattrs = self.xattrs.and(XattrClasses::of_node(node));
         match &node.kind {
             Kind::Directory(tree) => {
                 self.subdirectories = self.subdirectories.saturating_add(1);
@@ -80,6 +84,7 @@ impl Totals {
                     self.directories.saturating_add(tree.totals.directories).saturating_add(1);
                 self.files = self.files.saturating_add(tree.totals.files);
                 self.bytes = self.bytes.saturating_add(tree.totals.bytes);
+                self.xattrs = self.xattrs.and(tree.totals.xattrs);
             }
             Kind::File(content) => {
                 self.files = self.files.saturating_add(1);
@@ -96,28 +101,42 @@ impl Totals {
         self.files = self.files.saturating_add(page.files);
         self.directories = self.directories.saturating_add(page.directories);
         self.bytes = self.bytes.saturating_add(page.bytes);
+        self.xattrs = self.xattrs.and(page.xattrs);
+    }
+
+    /// Appends the totals to a record.
+    pub fn encode(&self, encoder: &mut Encoder) {
+        let Self { entries, subdirectories, files, directories, bytes, xattrs } = *self;
+        for number in [entries, subdirectories, files, directories, bytes, xattrs.to_number()] {
+            encoder.number(number);
+        }
+    }
+
+    /// Takes totals from a record.
+    ///
+    /// # Errors
+    /// Fails if they are not in their one encoding.
+    pub fn decode(decoder: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            entries: decoder.number()?,
+            subdirectories: decoder.number()?,
+            files: decoder.number()?,
+            directories: decoder.number()?,
+            bytes: decoder.number()?,
+            xattrs: XattrClasses::decode(decoder)?,
+        })
     }
 }
 
 impl TreeRef {
     pub(crate) fn encode(&self, encoder: &mut RecordEncoder) {
         encoder.reference(Target::Tree, self.id.as_bytes(), self.hint);
-        let Totals { entries, subdirectories, files, directories, bytes } = self.totals;
-        for number in [entries, subdirectories, files, directories, bytes] {
-            encoder.body.number(number);
-        }
+        self.totals.encode(&mut encoder.body);
     }
 
     pub(crate) fn decode(decoder: &mut RecordDecoder<'_>) -> Result<Self, DecodeError> {
         let (digest, hint) = decoder.reference(Target::Tree)?;
-        let body = &mut decoder.body;
-        let totals = Totals {
-            entries: body.number()?,
-            subdirectories: body.number()?,
-            files: body.number()?,
-            directories: body.number()?,
-            bytes: body.number()?,
-        };
+        let totals = Totals::decode(&mut decoder.body)?;
         Ok(Self { id: TreeId::from_digest(digest), hint, totals })
     }
 }

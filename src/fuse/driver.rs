@@ -84,13 +84,13 @@ impl Filesystem for Driver {
             InitFlags::FUSE_DO_READDIRPLUS,
             InitFlags::FUSE_PARALLEL_DIROPS,
             InitFlags::FUSE_CACHE_SYMLINKS,
-            InitFlags::FUSE_POSIX_ACL,
             InitFlags::FUSE_EXPORT_SUPPORT,
             // The cached listing of the root is looked at again when its time
             // has changed.
             InitFlags::FUSE_AUTO_INVAL_DATA,
         ];
-        for capability in wanted {
+        let acl = self.tree.kernel_acl().then_some(InitFlags::FUSE_POSIX_ACL);
+        for capability in wanted.into_iter().chain(acl) {
             // One that the kernel lacks costs speed, not truth.
             let _ = config.add_capabilities(capability);
         }

@@ -16,6 +16,7 @@ use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 
+use crate::dag::XattrClasses;
 use crate::fuse::Log;
 use crate::fuse::driver::Driver;
 use crate::fuse::nodes::ROOT;
@@ -166,7 +167,10 @@ impl Mount {
     ) -> Result<Self, MountError> {
         let place = check_mountpoint(mountpoint, view.reader().path())?;
         let refused = |source| MountError::Refused { mountpoint: mountpoint.to_owned(), source };
-        let mut tree = Tree::new(view, log);
+        // ACLs count where others may enter. Where none is in any snapshot, tools
+        // that hear so ask no further; otherwise the kernel remembers them.
+        let kernel_acl = options.allow_other || view.snapshots()?.xattrs().has(XattrClasses::ACL);
+        let mut tree = Tree::new(view, kernel_acl, log);
         if let Some(only) = &options.only {
             tree.show_only(only)?;
         }

@@ -134,10 +134,7 @@ impl ScanPage {
         encoder.byte(VERSION);
         encoder.raw(self.tree.id.as_bytes());
         encoder.number(self.tree.hint?);
-        let Totals { entries, subdirectories, files, directories, bytes } = self.tree.totals;
-        for number in [entries, subdirectories, files, directories, bytes] {
-            encoder.number(number);
-        }
+        self.tree.totals.encode(&mut encoder);
         encoder.byte(u8::from(self.is_last));
         encoder.number(self.entries.len() as u64);
         for entry in &self.entries {
@@ -184,13 +181,7 @@ fn decode_tree(decoder: &mut Decoder<'_>) -> Result<TreeRef, DecodeError> {
     }
     let id = TreeId::from_digest(decoder.array()?);
     let hint = Some(decoder.number()?);
-    let totals = Totals {
-        entries: decoder.number()?,
-        subdirectories: decoder.number()?,
-        files: decoder.number()?,
-        directories: decoder.number()?,
-        bytes: decoder.number()?,
-    };
+    let totals = Totals::decode(decoder)?;
     Ok(TreeRef { id, hint, totals })
 }
 

@@ -103,7 +103,7 @@ enum Difference {
     Whole,
     /// Both have it as a directory. Something below it may be of the part;
     /// `itself` tells whether it is too.
-    Directory { pair: DirectoryPair, itself: bool },
+    Directory { pair: Box<DirectoryPair>, itself: bool },
 }
 
 impl View {
@@ -154,7 +154,7 @@ impl View {
         Ok(match difference {
             Difference::Whole => Some(Change { ordinal, entry, inner: None }),
             Difference::Directory { pair, itself } if *itself || self.has_changes(pair)? => {
-                Some(Change { ordinal, entry, inner: Some(*pair) })
+                Some(Change { ordinal, entry, inner: Some(**pair) })
             }
             Difference::Directory { .. } => None,
         })
@@ -184,7 +184,7 @@ impl View {
             }
             if let Some((inner, ordinal)) = below {
                 way.push((pair, ordinal + 1));
-                way.push((inner, 0));
+                way.push((*inner, 0));
             }
         }
         Ok(false)
@@ -240,7 +240,7 @@ fn difference(part: Part, shown: &EntryHandle, other: Option<&EntryHandle>) -> O
             let pair = DirectoryPair { part, shown: *shown_tree, other: *other_tree };
             let itself = part == Part::Modified && has_other_metadata(shown, other);
             let is_equal = shown_tree.id == other_tree.id && !itself;
-            (!is_equal).then_some(Difference::Directory { pair, itself })
+            (!is_equal).then_some(Difference::Directory { pair: Box::new(pair), itself })
         }
         // A directory that became something else, or the other way round: one
         // was removed, and the other added.

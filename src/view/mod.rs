@@ -38,7 +38,7 @@ pub use error::ViewError;
 pub use inode_number::{InodeNumbers, PathKey};
 pub use names::{Grouping, TimeFormat};
 pub use place::{CHANGES, Link, PathVersions, Place, Shown, VisitShown};
-pub use snapshots::{LABEL, Snapshot, SnapshotList};
+pub use snapshots::{Snapshot, SnapshotList};
 
 /// How a view uses the machine, and what it shows.
 #[derive(Clone, Debug)]

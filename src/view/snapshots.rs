@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use crate::base::id::SnapshotId;
 use crate::base::time::Timestamp;
-use crate::dag::{Counters, Manifest, Node};
+use crate::dag::{Counters, Manifest, Node, XattrClasses};
 use crate::repository::{Catalog, Selectable, select_by_time, select_snapshot};
 use crate::view::names::Names;
 use crate::view::{View, ViewError};
@@ -42,9 +42,6 @@ impl Selectable for Snapshot {
     }
 }
 
-/// The label of SELinux.
-pub const LABEL: &[u8] = b"security.selinux";
-
 /// The snapshots as of some moment.
 #[derive(Debug)]
 pub struct SnapshotList {
@@ -56,7 +53,7 @@ pub struct SnapshotList {
     /// Tells this list from those before and behind it.
     pub(crate) generation: u64,
     damaged: Vec<String>,
-    has_labels: bool,
+    xattrs: XattrClasses,
     changed: SystemTime,
 }
 
@@ -64,9 +61,8 @@ impl SnapshotList {
     pub(crate) fn new(catalog: Catalog, generation: u64) -> Self {
         let Catalog { snapshots, damaged } = catalog;
         let damaged = damaged.iter().map(ToString::to_string).collect();
-        let is_labelled =
-            |(_, manifest): &(SnapshotId, Manifest)| manifest.root.xattr(LABEL).is_some();
-        let has_labels = snapshots.iter().any(is_labelled);
+        let all = XattrClasses::default();
+        let xattrs = snapshots.iter().fold(all, |all, (_, manifest)| all.and(classes(manifest)));
         let mut labels = Labels::default();
         let keep = |(id, manifest): (SnapshotId, Manifest)| {
             let Manifest { time, root, counters, host, tags, .. } = manifest;
@@ -77,7 +73,7 @@ impl SnapshotList {
         let snapshots: Vec<_> = snapshots.into_iter().map(keep).collect();
         let by_id = snapshots.iter().enumerate().map(|(place, one)| (one.id, place)).collect();
         let (names, changed) = (Names::default(), SystemTime::now());
-        Self { snapshots, by_id, names, generation, damaged, has_labels, changed }
+        Self { snapshots, by_id, names, generation, damaged, xattrs, changed }
     }
 
     /// All snapshots, by id.
@@ -135,11 +131,10 @@ impl SnapshotList {
         self.at_place(select_by_time(&self.snapshots, expression, now)?)
     }
 
-    /// Whether any snapshot is of a system that labels its files. Such systems
-    /// label all of them, so the roots tell.
+    /// The kinds of extended attributes that occur in any snapshot.
     #[must_use]
-    pub const fn has_labels(&self) -> bool {
-        self.has_labels
+    pub const fn xattrs(&self) -> XattrClasses {
+        self.xattrs
     }
 
     /// What is wrong with the snapshots that are there and cannot be shown.
@@ -170,6 +165,11 @@ impl SnapshotList {
         let only = fitting.next()?;
         fitting.next().is_none().then_some(only)
     }
+}
+
+fn classes(manifest: &Manifest) -> XattrClasses {
+    let below = manifest.tree().map(|tree| tree.totals.xattrs).unwrap_or_default();
+    below.and(XattrClasses::of_node(&manifest.root))
 }
 
 /// Texts that many snapshots share, kept once.

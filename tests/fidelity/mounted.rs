@@ -149,7 +149,7 @@ fn a_missing_attribute_gives_enodata_and_a_small_buffer_erange() {
     let mount = fixture.mount();
     let path = fixture.in_mount(&mount).join("file");
     let mut buffer = [0_u8; 64];
-    for name in ["user.missing", "security.missing", "system.posix_acl_access"] {
+    for name in ["user.missing", "security.missing", "trusted.missing"] {
         let answer = rustix::fs::getxattr(&path, name, &mut buffer);
         assert_eq!(answer, Err(Errno::NODATA), "{name}");
     }

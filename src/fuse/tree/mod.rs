@@ -79,11 +79,13 @@ pub(crate) struct Tree {
     nodes: Nodes,
     usages: Usages,
     owner: MountOwner,
+    /// Whether the kernel enforces and remembers ACLs.
+    kernel_acl: bool,
     log: Log,
 }
 
 impl Tree {
-    pub(crate) fn new(view: View, log: Log) -> Self {
+    pub(crate) fn new(view: View, kernel_acl: bool, log: Log) -> Self {
         let owner = MountOwner {
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),
@@ -93,8 +95,13 @@ impl Tree {
             nodes: Nodes::new(What::Place(Place::Root)),
             usages: Usages::new(),
             owner,
+            kernel_acl,
             log,
         }
+    }
+
+    pub(crate) fn kernel_acl(&self) -> bool {
+        self.kernel_acl
     }
 
     pub(crate) fn log(&self) -> &Log {

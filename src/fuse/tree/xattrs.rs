@@ -4,17 +4,14 @@ use fuser::Errno;
 
 use super::{Tree, dag_node};
 use crate::base::id::hex;
-use crate::dag::Kind;
+use crate::dag::{Kind, XattrClasses};
 use crate::fuse::nodes::{Node, ROOT, What};
-use crate::view::LABEL;
 
 /// Attributes that are answered and not listed.
 const XATTR_PID: &[u8] = b"user.icecore.pid";
 const XATTR_CHANGED: &[u8] = b"user.icecore.changed";
 const XATTR_SHA256: &[u8] = b"user.icecore.sha256";
 const XATTR_SNAPSHOT: &[u8] = b"user.icecore.snapshot";
-/// ACLs, of access and by default.
-const XATTR_ACL: &[u8] = b"system.posix_acl_";
 const XATTR_TREE: &[u8] = b"user.icecore.tree";
 
 impl Tree {
@@ -26,20 +23,27 @@ impl Tree {
         }
         let kept = match &node.what {
             // Its ACLs are enforced with its mode.
-            What::Place(place) if name.starts_with(XATTR_ACL) => place.guard(),
+            What::Place(place) if XattrClasses::of_name(name) == XattrClasses::ACL => place.guard(),
             what => dag_node(what),
         };
         match kept.and_then(|node| node.xattr(name)) {
             Some(value) => Ok(value.to_vec()),
-            // Tools that hear this stop asking for every file of the mount.
-            None if name == LABEL && !self.has_labels(id)? => Err(Errno::EOPNOTSUPP),
+            None if self.is_unsupported(id, name)? => Err(Errno::EOPNOTSUPP),
             None => Err(Errno::ENODATA),
         }
     }
 
-    fn has_labels(&self, id: u64) -> Result<bool, Errno> {
+    /// Whether an attribute is of a kind that no snapshot has: a label, or an
+    /// ACL unless the kernel looks after these. Tools that hear this stop asking
+    /// for every file of the mount.
+    fn is_unsupported(&self, id: u64, name: &[u8]) -> Result<bool, Errno> {
+        let class = XattrClasses::of_name(name);
+        let may_be = class == XattrClasses::LABEL || class == XattrClasses::ACL && !self.kernel_acl;
+        if !may_be {
+            return Ok(false);
+        }
         let list = self.view.snapshots().map_err(|error| self.fail(id, &error))?;
-        Ok(list.has_labels())
+        Ok(!list.xattrs().has(class))
     }
 
     /// The names of a node's extended attributes, each ended by a NUL.
