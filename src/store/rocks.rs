@@ -48,6 +48,9 @@ const LOAD_SYNC_BYTES: u64 = 4 << 20;
 const BLOOM_BITS: f64 = 10.0;
 /// Tries to open a reader while the writer replaces its manifest.
 const READER_TRIES: u32 = 5;
+/// Threads that open files at most, and files that one opens at least.
+const OPENING_THREADS_MAX: i32 = 8;
+const FILES_PER_THREAD: usize = 256;
 /// Pause between two of them.
 const READER_RETRY: Duration = Duration::from_millis(20);
 
@@ -102,7 +105,8 @@ impl RocksStore {
     /// Fails if there is no store or it is damaged.
     pub fn open_reader(path: &Path, scratch: &Path) -> Result<Self, StoreError> {
         check_exists(path)?;
-        let options = database_options();
+        let mut options = database_options();
+        options.set_max_file_opening_threads(opening_threads(path));
         let mut tries = 1;
         loop {
             let (descriptors, bulk_options) = descriptors();
@@ -316,6 +320,14 @@ fn check_exists(path: &Path) -> Result<(), StoreError> {
         return Ok(());
     }
     Err(StoreError::Missing { path: path.display().to_string() })
+}
+
+/// How many threads open a reader's files. They are started anew for each family
+/// at each catch-up, needed or not (480 threads, 10 ms), so only many files are
+/// worth them.
+fn opening_threads(path: &Path) -> i32 {
+    let files = fs::read_dir(path).map_or(0, Iterator::count);
+    i32::try_from(files / FILES_PER_THREAD).unwrap_or(i32::MAX).clamp(1, OPENING_THREADS_MAX)
 }
 
 fn database_options() -> Options {
