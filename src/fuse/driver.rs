@@ -12,6 +12,7 @@ use fuser::{
     ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
+use crate::fuse::ahead::Ahead;
 use crate::fuse::guard::{Pinning, guarded};
 use crate::fuse::polling::Polling;
 use crate::fuse::tree::{FOREVER, Found, Tree};
@@ -22,11 +23,17 @@ const REQUEST_BYTES: u32 = 1 << 20;
 /// Requests that the kernel may have waiting in the background.
 const BACKGROUND_MAX: u16 = 64;
 
+/// What saves the kernel requests, or time for them.
+pub(crate) struct Helpers {
+    pub(crate) polling: Option<Polling>,
+    pub(crate) ahead: Ahead,
+}
+
 /// Answers the kernel.
 pub(crate) struct Driver {
     tree: Arc<Tree>,
     pinning: Option<Pinning>,
-    polling: Arc<OnceLock<Polling>>,
+    helpers: Arc<OnceLock<Helpers>>,
     /// Whether the kernel can do without OPEN, and without OPENDIR.
     no_open: bool,
     no_opendir: bool,
@@ -35,13 +42,13 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) fn new(tree: Arc<Tree>, pin_threads: bool) -> Self {
         let pinning = pin_threads.then(Pinning::default);
-        let polling = Arc::default();
-        Self { tree, pinning, polling, no_open: false, no_opendir: false }
+        let helpers = Arc::default();
+        Self { tree, pinning, helpers, no_open: false, no_opendir: false }
     }
 
-    /// Where the waiting for requests goes once there is a device.
-    pub(crate) fn polling(&self) -> Arc<OnceLock<Polling>> {
-        self.polling.clone()
+    /// Where the helpers go once there is a device.
+    pub(crate) fn helpers(&self) -> Arc<OnceLock<Helpers>> {
+        self.helpers.clone()
     }
 
     /// Runs a handler: pinned to a processor if that is wanted, and with no way
@@ -51,7 +58,7 @@ impl Driver {
             pinning.pin();
         }
         guarded(self.tree.log(), operation, || handler(&self.tree));
-        if let Some(polling) = self.polling.get() {
+        if let Some(polling) = self.helpers.get().and_then(|helpers| helpers.polling.as_ref()) {
             polling.wait();
         }
     }
@@ -153,9 +160,16 @@ impl Filesystem for Driver {
         _owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        self.run("read", |tree| match tree.read(node.0, offset, size) {
-            Ok(bytes) => reply.data(bytes.as_slice()),
-            Err(errno) => reply.error(errno),
+        self.run("read", |tree| {
+            match tree.read(node.0, offset, size) {
+                Ok(bytes) => reply.data(bytes.as_slice()),
+                Err(errno) => reply.error(errno),
+            }
+            if offset == 0
+                && let Some(helpers) = self.helpers.get()
+            {
+                tree.note_read(&helpers.ahead, node.0);
+            }
         });
     }
 

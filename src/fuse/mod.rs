@@ -23,6 +23,7 @@
 //!
 //! Imports: `base`, `dag`, `repository`, `view`.
 
+mod ahead;
 mod attributes;
 mod driver;
 mod errno;

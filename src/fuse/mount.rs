@@ -18,7 +18,8 @@ use rustix::mount::{UnmountFlags, unmount};
 
 use crate::dag::XattrClasses;
 use crate::fuse::Log;
-use crate::fuse::driver::Driver;
+use crate::fuse::ahead::Ahead;
+use crate::fuse::driver::{Driver, Helpers};
 use crate::fuse::nodes::ROOT;
 use crate::fuse::polling::Polling;
 use crate::fuse::processes::names_in_use;
@@ -150,6 +151,8 @@ fn words(error: &io::Error) -> String {
 pub struct Mount {
     mountpoint: PathBuf,
     serving: JoinHandle<io::Result<()>>,
+    /// Sends what will be asked for; ends with serving.
+    sender_ahead: JoinHandle<()>,
     /// Looks after the leases and the list of snapshots.
     janitor: (Sender<Duty>, JoinHandle<()>),
 }
@@ -176,22 +179,25 @@ impl Mount {
         }
         let tree = Arc::new(tree);
         let driver = Driver::new(tree.clone(), options.pin_threads);
-        let polling = driver.polling();
+        let helpers = driver.helpers();
         let session = Session::new(driver, &place, &config(options)).map_err(refused)?;
-        if options.poll && processors() > 1 {
-            let device = session.as_fd().try_clone_to_owned().map_err(refused)?;
-            let _ = polling.set(Polling::new(device));
-        }
+        let polls = options.poll && processors() > 1;
+        let device = polls.then(|| session.as_fd().try_clone_to_owned()).transpose();
+        let polling = device.map_err(refused)?.map(Polling::new);
         let notifier = session.notifier();
+        let (ahead, jobs) = Ahead::new();
+        let _ = helpers.set(Helpers { polling, ahead });
         let serving = thread::Builder::new()
             .name("icecore-mount".to_owned())
             .spawn(move || session.run())
             .map_err(refused)?;
         raise_readahead(&place);
+        let (sending, kernel) = (tree.clone(), notifier.clone());
+        let sender_ahead = thread::spawn(move || sending.send_ahead(&jobs, &kernel));
         let (sender, duties) = mpsc::channel();
         let mountpoint = place.clone();
         let janitor = thread::spawn(move || look_after(&tree, &mountpoint, &notifier, &duties));
-        Ok(Self { mountpoint: place, serving, janitor: (sender, janitor) })
+        Ok(Self { mountpoint: place, serving, sender_ahead, janitor: (sender, janitor) })
     }
 
     /// Returns what takes the mount away, from any thread.
@@ -212,12 +218,13 @@ impl Mount {
     /// # Errors
     /// Fails if serving ended in another way.
     pub fn wait(self) -> Result<(), MountError> {
-        let Self { mountpoint, serving, janitor: (duties, janitor) } = self;
+        let Self { mountpoint, serving, sender_ahead, janitor: (duties, janitor) } = self;
         let ended = |problem| MountError::Ended { mountpoint, problem };
         let outcome = serving.join();
         let _ = duties.send(Duty::Stop);
-        // It holds the view; only when it has ended are lease and scratch
-        // directory gone. A panic of it harms nobody.
+        // They hold the view; only when they have ended are lease and scratch
+        // directory gone. A panic of theirs harms nobody.
+        let _ = sender_ahead.join();
         let _ = janitor.join();
         match outcome {
             Ok(Ok(())) => Ok(()),

@@ -188,6 +188,19 @@ impl Nodes {
         id
     }
 
+    /// Returns the node id of an item that the kernel knows.
+    pub(crate) fn find_item(&self, number: u64, item: &EntryHandle) -> Option<u64> {
+        let table = self.lock();
+        let mut id = number;
+        loop {
+            match table.nodes.get(&id) {
+                Some(node) if is_same(&node.what, item) => return Some(id),
+                Some(_) => id += 1,
+                None => return None,
+            }
+        }
+    }
+
     /// Takes lookups back; a node without any is forgotten.
     pub(crate) fn forget(&self, id: u64, lookups: u64) {
         let mut table = self.lock();

@@ -34,6 +34,30 @@ impl EntryHandle {
     pub fn get(&self) -> Option<&Entry> {
         self.page.entries.get(self.index)
     }
+
+    /// Its place in its page.
+    #[must_use]
+    pub const fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Another entry of the same page.
+    #[must_use]
+    pub fn neighbour(&self, index: usize) -> Option<Self> {
+        (index < self.page.entries.len()).then(|| Self { page: self.page.clone(), index })
+    }
+
+    /// All entries of its page.
+    #[must_use]
+    pub fn page_entries(&self) -> &[Entry] {
+        &self.page.entries
+    }
+
+    /// Tells the page from others that are in memory at the same time.
+    #[must_use]
+    pub fn page_address(&self) -> usize {
+        Arc::as_ptr(&self.page).addr()
+    }
 }
 
 /// The pages of a directory.

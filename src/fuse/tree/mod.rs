@@ -1,5 +1,6 @@
 //! What the mount shows: nodes of the kernel on one side, the view on the other.
 
+mod ahead;
 mod content;
 mod difference;
 mod listing;

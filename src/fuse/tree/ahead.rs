@@ -1,0 +1,61 @@
+//! Carrying out what was planned to be sent before it is asked for.
+
+use fuser::{INodeNo, Notifier};
+
+use super::Tree;
+use crate::dag::Kind;
+use crate::fuse::ahead::{Ahead, AheadJobs, NumberOrder, Task};
+use crate::fuse::nodes::What;
+use crate::view::{EntryHandle, PathKey};
+
+impl Tree {
+    /// Notes that a file is being read from its beginning.
+    pub(crate) fn note_read(&self, ahead: &Ahead, id: u64) {
+        if let Some(What::Item(file)) = self.nodes.get(id).map(|node| node.what) {
+            ahead.note(&file, id);
+        }
+    }
+
+    /// Sends files until nobody asks for it any more.
+    pub(crate) fn send_ahead(&self, jobs: &AheadJobs, kernel: &Notifier) {
+        while let Some(job) = jobs.next() {
+            // The place of a page's entries follows from any one of them.
+            let Some(path) = self.directory_path(job.node) else { continue };
+            match job.task {
+                Task::Send(indexes) => {
+                    for file in indexes.into_iter().filter_map(|index| job.file.neighbour(index)) {
+                        self.send_file(path, &file, kernel);
+                    }
+                }
+                Task::Sort => {
+                    let numbers = self.view.inode_numbers();
+                    let entries = job.file.page_entries().iter();
+                    let numbers: Vec<u64> =
+                        entries.map(|entry| numbers.entry(path, entry)).collect();
+                    jobs.sorted(&job.file, NumberOrder::new(&numbers));
+                }
+            }
+        }
+    }
+
+    /// The path of the directory through which a node was reached last.
+    fn directory_path(&self, id: u64) -> Option<PathKey> {
+        let parent = self.nodes.get(id)?.parent;
+        match self.nodes.get(parent)?.what {
+            What::Directory(directory) => Some(directory.path),
+            What::Difference(difference) => Some(difference.path),
+            What::Place(_) | What::Link(_) | What::Item(_) => None,
+        }
+    }
+
+    fn send_file(&self, path: PathKey, file: &EntryHandle, kernel: &Notifier) {
+        let Some(entry) = file.get() else { return };
+        let Kind::File(content) = &entry.node.kind else { return };
+        let number = self.view.inode_numbers().entry(path, entry);
+        // The kernel takes it only for a file that it knows.
+        let Some(id) = self.nodes.find_item(number, file) else { return };
+        let length = usize::try_from(content.size).unwrap_or(usize::MAX);
+        let Ok(bytes) = self.view.read(content, 0, length) else { return };
+        let _ = kernel.store(INodeNo(id), 0, bytes.as_slice());
+    }
+}
