@@ -11,7 +11,8 @@
 //! ingest, gc                 one verb each
 //! repository                 open, lock, lease, read, write
 //! store                      ordered keys in families; RocksDB
-//! chunking, compression, dag pure
+//! chunking, compression, dag,
+//! retention                  pure
 //! base                       ids, names, limits, codec, time, progress
 //! ```
 //!
@@ -39,5 +40,6 @@ pub mod fuse;
 pub mod gc;
 pub mod ingest;
 pub mod repository;
+pub mod retention;
 pub mod store;
 pub mod view;

@@ -1,8 +1,9 @@
-//! The ground that every layer stands on: ids, names, limits, codec, time and
-//! progress.
+//! The ground that every layer stands on: ids, names, limits, codec, time,
+//! calendar and progress.
 //!
 //! Imports: nothing of ours.
 
+pub mod calendar;
 pub mod codec;
 pub mod format;
 pub mod hash;

@@ -19,6 +19,9 @@ pub struct Timestamp {
 }
 
 impl Timestamp {
+    /// The earliest one.
+    pub const MIN: Self = Self { seconds: i64::MIN, nanoseconds: 0 };
+
     /// Returns the time, or nothing if the nanoseconds are no fraction of a
     /// second.
     #[must_use]
@@ -103,7 +106,13 @@ impl Timestamp {
         Instant::new(self.seconds, i32::try_from(self.nanoseconds).ok()?).ok()
     }
 
-    fn from_instant(instant: Instant) -> Self {
+    /// The time, held to what the calendar knows.
+    pub(crate) fn to_instant_held(self) -> Instant {
+        let end = if self.seconds < 0 { Instant::MIN } else { Instant::MAX };
+        self.to_instant().unwrap_or(end)
+    }
+
+    pub(crate) fn from_instant(instant: Instant) -> Self {
         let mut seconds = instant.as_second();
         let mut nanoseconds = instant.subsec_nanosecond();
         if nanoseconds < 0 {
@@ -123,17 +132,35 @@ impl Timestamp {
 /// A date means its end, since a snapshot "of the 19th" was taken during it.
 #[must_use]
 pub fn parse_expression(text: &str, now: Timestamp) -> Option<Timestamp> {
+    parse_range(text, now).map(|(_, last)| last)
+}
+
+/// Returns the first and the last moment of what an expression means, as
+/// [`parse_expression`] does: a date is a whole day, all else is one moment.
+#[must_use]
+pub fn parse_range(text: &str, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
     let zone = TimeZone::system();
     let text = text.trim();
-    if let Some(seconds) = text.strip_prefix('@') {
-        return Timestamp::new(seconds.parse().ok()?, 0);
-    }
     let today = now.to_instant()?.to_zoned(zone.clone()).date();
     match text {
-        "now" => return Some(now),
-        "today" => return end_of_day(today, zone),
-        "yesterday" => return end_of_day(today.yesterday().ok()?, zone),
+        "today" => return day(today, zone),
+        "yesterday" => return day(today.yesterday().ok()?, zone),
         _ => {}
+    }
+    // Of a date and time the date's parser would take the date alone.
+    let is_date = text.len() == "2026-11-19".len();
+    if is_date && let Ok(date) = text.parse::<civil::Date>() {
+        return day(date, zone);
+    }
+    parse_moment(text, now, zone).map(|moment| (moment, moment))
+}
+
+fn parse_moment(text: &str, now: Timestamp, zone: TimeZone) -> Option<Timestamp> {
+    if text == "now" {
+        return Some(now);
+    }
+    if let Some(seconds) = text.strip_prefix('@') {
+        return Timestamp::new(seconds.parse().ok()?, 0);
     }
     if let Some(age) = parse_duration(text.strip_suffix(" ago").unwrap_or(text)) {
         let age = SignedDuration::try_from(age).ok()?;
@@ -141,10 +168,6 @@ pub fn parse_expression(text: &str, now: Timestamp) -> Option<Timestamp> {
     }
     if let Ok(instant) = text.parse::<Instant>() {
         return Some(Timestamp::from_instant(instant));
-    }
-    let is_date = text.len() == "2026-11-19".len();
-    if is_date {
-        return end_of_day(text.parse::<civil::Date>().ok()?, zone);
     }
     let local = text.parse::<civil::DateTime>().ok()?;
     from_zoned(&local.to_zoned(zone).ok()?)
@@ -170,10 +193,11 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(number.checked_mul(milliseconds)?))
 }
 
-fn end_of_day(date: civil::Date, zone: TimeZone) -> Option<Timestamp> {
+fn day(date: civil::Date, zone: TimeZone) -> Option<(Timestamp, Timestamp)> {
+    let first = date.to_zoned(zone.clone()).ok()?;
     let next = date.tomorrow().ok()?.to_zoned(zone).ok()?;
     let last = next.checked_sub(SignedDuration::from_nanos(1)).ok()?;
-    from_zoned(&last)
+    Some((from_zoned(&first)?, from_zoned(&last)?))
 }
 
 fn from_zoned(zoned: &Zoned) -> Option<Timestamp> {
@@ -227,6 +251,17 @@ mod tests {
         for nonsense in ["", "tomorrowish", "2026-13-01", "5x", "deadbeef", "12"] {
             assert_eq!(parse(nonsense), None, "{nonsense:?}");
         }
+    }
+
+    #[test]
+    fn a_date_is_a_whole_day_and_all_else_a_moment() {
+        let now = at("2026-11-19T12:00:00Z");
+        let (first, last) = parse_range("2026-11-18", now).unwrap();
+        assert_eq!(last.seconds() - first.seconds(), 86_399);
+        assert_eq!(parse_range("2026-11-18T00:00", now).unwrap(), (first, first));
+        let yesterday = parse_range("yesterday", now).unwrap();
+        assert_eq!(parse_expression("yesterday", now), Some(yesterday.1));
+        assert!(yesterday.0 < yesterday.1);
     }
 
     #[test]
