@@ -72,6 +72,13 @@ impl Zone {
         }
     }
 
+    /// A date and time for a table, to the second.
+    #[must_use]
+    pub fn text(&self, time: Timestamp) -> String {
+        let zoned = time.to_instant_held().to_zoned(self.0.clone());
+        zoned.strftime("%Y-%m-%d %H:%M:%S").to_string()
+    }
+
     /// The period in which a time lies.
     #[must_use]
     pub fn period(&self, time: Timestamp, period: Period) -> PeriodKey {

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::base::time::parse_duration;
 use crate::cli::create_options::CreateArguments;
+use crate::cli::policy::PolicyOptions;
 use crate::compression::Compression;
 use crate::view::TimeFormat;
 
@@ -78,7 +79,11 @@ pub(crate) enum Command {
     Create(Box<CreateArguments>),
     /// List the snapshots
     #[command(after_help = EXIT_STATUS)]
-    List,
+    List {
+        /// List those that were deleted and can still be had back
+        #[arg(long)]
+        deleted: bool,
+    },
     /// Show all about a snapshot
     #[command(after_help = SNAPSHOT_NAMES)]
     Show {
@@ -108,16 +113,25 @@ pub(crate) enum Command {
         #[arg(long)]
         lazy: bool,
     },
+    /// Change tags of snapshots, and pin them so that no policy removes them
+    #[command(after_help = SNAPSHOT_NAMES)]
+    Tag(TagArguments),
     /// Delete snapshots; `gc` then returns their space
     #[command(after_help = SNAPSHOT_NAMES)]
-    Delete {
-        /// The snapshots
-        #[arg(required = true)]
+    Delete(DeleteArguments),
+    /// Bring deleted snapshots back, as long as `gc` has not run
+    #[command(after_help = EXIT_STATUS)]
+    Undelete {
+        /// The snapshots, by names as among all those of `list --deleted`
+        #[arg(required_unless_present = "all")]
         snapshots: Vec<String>,
-        /// Do not ask
-        #[arg(long, short)]
-        yes: bool,
+        /// All of them
+        #[arg(long, conflicts_with = "snapshots")]
+        all: bool,
     },
+    /// Remove the snapshots that no rule keeps
+    #[command(after_help = EXIT_STATUS)]
+    Prune(Box<PruneArguments>),
     /// Return the space of what no snapshot needs
     #[command(after_help = EXIT_STATUS)]
     Gc(GcArguments),
@@ -184,6 +198,88 @@ pub(crate) struct MountArguments {
     /// Say so on standard output once the mount serves, then let go of it
     #[arg(long, hide = true, requires = "foreground")]
     pub(crate) announce: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("change").multiple(true).required(true))]
+pub(crate) struct TagArguments {
+    /// The snapshots
+    #[arg(required = true)]
+    pub(crate) snapshots: Vec<String>,
+    /// Add a tag; may be given several times
+    #[arg(long, value_name = "TAG", group = "change")]
+    pub(crate) add: Vec<String>,
+    /// Remove a tag; may be given several times
+    #[arg(long, value_name = "TAG", group = "change")]
+    pub(crate) remove: Vec<String>,
+    /// Give it these tags in the place of all others; '' for none
+    #[arg(long, value_name = "TAG", group = "change", conflicts_with_all = ["add", "remove"])]
+    pub(crate) set: Vec<String>,
+    /// Let no policy remove it
+    #[arg(long, group = "change")]
+    pub(crate) pin: bool,
+    /// Pin it up to that time: a date, or a span from now such as 90d
+    #[arg(long, value_name = "TIME", requires = "pin")]
+    pub(crate) until: Option<String>,
+    /// Take the pin away
+    #[arg(long, group = "change", conflicts_with = "pin")]
+    pub(crate) unpin: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("chosen").multiple(true))]
+pub(crate) struct DeleteArguments {
+    /// The snapshots
+    #[arg(required_unless_present = "chosen", conflicts_with = "chosen")]
+    pub(crate) snapshots: Vec<String>,
+    /// All with this tag, or with all of several between commas
+    #[arg(long, value_name = "TAG", group = "chosen", help_heading = "Selection")]
+    pub(crate) tag: Vec<String>,
+    /// All of this host
+    #[arg(long, value_name = "NAME", group = "chosen", help_heading = "Selection")]
+    pub(crate) host: Vec<String>,
+    /// All that have this source
+    #[arg(long, value_name = "PATH", group = "chosen", help_heading = "Selection")]
+    pub(crate) path: Vec<PathBuf>,
+    /// All from before that time: a date, or how long ago, such as 90d
+    #[arg(long, value_name = "TIME", group = "chosen", help_heading = "Selection")]
+    pub(crate) older_than: Option<String>,
+    /// All from behind that time
+    #[arg(long, value_name = "TIME", group = "chosen", help_heading = "Selection")]
+    pub(crate) newer_than: Option<String>,
+    /// All from that time on, a date from its first moment
+    #[arg(long, value_name = "TIME", group = "chosen", help_heading = "Selection")]
+    pub(crate) since: Option<String>,
+    /// All up to that time, a date to its last moment
+    #[arg(long, value_name = "TIME", group = "chosen", help_heading = "Selection")]
+    pub(crate) until: Option<String>,
+    /// Pinned ones too
+    #[arg(long)]
+    pub(crate) even_pinned: bool,
+    /// Only tell what would be deleted
+    #[arg(long, short = 'n')]
+    pub(crate) dry_run: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PruneArguments {
+    #[command(flatten)]
+    pub(crate) options: PolicyOptions,
+    /// Take rules from this policy of the configuration file
+    #[arg(long, value_name = "NAME", help_heading = "Rules")]
+    pub(crate) policy: Option<String>,
+    /// Only tell what would become of each snapshot, and why
+    #[arg(long, short = 'n')]
+    pub(crate) dry_run: bool,
+    /// Collect garbage afterwards, as `icecore gc` does
+    #[arg(long)]
+    pub(crate) gc: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Args)]

@@ -17,6 +17,7 @@ mod context;
 mod create_options;
 mod exit;
 mod output;
+mod policy;
 mod profile;
 mod progress;
 mod service_manager;

@@ -21,6 +21,12 @@ impl Output {
         Self { stream: BufWriter::new(io::stdout()), terminal }
     }
 
+    /// How many columns the terminal has that shows it, if one does.
+    pub(crate) fn columns(&self) -> Option<usize> {
+        let size = rustix::termios::tcgetwinsize(io::stdout()).ok().filter(|_| self.terminal)?;
+        Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+    }
+
     /// Prints one line of text.
     pub(crate) fn line(&mut self, text: &str) -> Result<(), CommandError> {
         writeln!(self.stream, "{text}").map_err(failed)
@@ -61,6 +67,29 @@ pub(crate) fn path_text(path: &Path) -> String {
     printable(path.as_os_str().as_bytes())
 }
 
+/// Blanks between two columns.
+const GAP: usize = 2;
+/// The least width to which a last column is wrapped.
+const LAST_COLUMN_MIN: usize = 12;
+
+/// Breaks a text at blanks into lines of `width` characters at most; a longer
+/// word has a line of its own.
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for word in text.split(' ') {
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
+            lines.push(std::mem::take(&mut line));
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines.push(line);
+    lines
+}
+
 /// How a column is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Align {
@@ -86,11 +115,32 @@ impl Table {
     pub(crate) fn print(&self, output: &mut Output) -> Result<(), CommandError> {
         let widths: Vec<usize> = (0..self.columns.len()).map(|column| self.width(column)).collect();
         let heads: Vec<String> = self.columns.iter().map(|(head, _)| (*head).to_owned()).collect();
-        output.line(&self.set(&heads, &widths))?;
-        for row in &self.rows {
+        for row in std::iter::once(&heads).chain(&self.rows) {
             output.line(&self.set(row, &widths))?;
         }
         Ok(())
+    }
+
+    /// Prints it with the words of the last column wrapped so that it fits into
+    /// `columns`.
+    pub(crate) fn print_wrapped(
+        mut self,
+        output: &mut Output,
+        columns: usize,
+    ) -> Result<(), CommandError> {
+        let before: usize =
+            (0..self.columns.len().saturating_sub(1)).map(|column| self.width(column) + GAP).sum();
+        let width = columns.saturating_sub(before).max(LAST_COLUMN_MIN);
+        let mut rows = Vec::new();
+        for mut row in std::mem::take(&mut self.rows) {
+            let mut lines = wrap(&row.pop().unwrap_or_default(), width).into_iter();
+            let blank = vec![String::new(); row.len()];
+            row.push(lines.next().unwrap_or_default());
+            rows.push(row);
+            rows.extend(lines.map(|line| [blank.clone(), vec![line]].concat()));
+        }
+        self.rows = rows;
+        self.print(output)
     }
 
     fn width(&self, column: usize) -> usize {
@@ -101,9 +151,10 @@ impl Table {
 
     fn set(&self, cells: &[String], widths: &[usize]) -> String {
         let mut line = String::new();
-        for ((cell, width), (_, align)) in cells.iter().zip(widths).zip(&self.columns) {
-            if !line.is_empty() {
-                line.push_str("  ");
+        let columns = widths.iter().zip(&self.columns).enumerate();
+        for (cell, (column, (width, (_, align)))) in cells.iter().zip(columns) {
+            if column > 0 {
+                line.push_str(&" ".repeat(GAP));
             }
             let padding = " ".repeat(width.saturating_sub(cell.chars().count()));
             match align {

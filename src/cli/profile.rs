@@ -1,5 +1,6 @@
-//! Profiles: the options of `create` by a name, from a configuration file, so
-//! that cron says `icecore create --profile home`.
+//! The configuration file: profiles, which are the options of `create` by a
+//! name, and policies, which are those of `prune`, so that cron says
+//! `icecore create --profile home` and `icecore prune --policy standard --yes`.
 //!
 //! ```toml
 //! repository = "/srv/icecore"
@@ -8,6 +9,8 @@
 //! exclude = ["*.tmp"]
 //! [profiles.home.hooks]
 //! before = ["pg_dump -f /home/db.sql main"]
+//! [policies.standard]
+//! keep-daily = 30
 //! ```
 
 use std::ffi::OsStr;
@@ -19,10 +22,12 @@ use std::time::Duration;
 use std::{fs, io};
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::cli::create_options::CreateOptions;
 use crate::cli::exit::CommandError;
 use crate::cli::output::path_text;
+use crate::cli::policy::PolicyOptions;
 
 /// How often a hook is looked at.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -63,63 +68,120 @@ struct OwnKeys {
 impl Profile {
     /// Reads a profile from a configuration file.
     pub(crate) fn read(file: &Path, name: &str) -> Result<Self, CommandError> {
-        let shown = path_text(file);
-        let text = fs::read_to_string(file).map_err(|error| {
-            CommandError::Usage(format!("Cannot read the configuration {shown}: {error}"))
-        })?;
-        let profile = Self::parse(&text, name).map_err(|problem| {
-            CommandError::Usage(format!("The configuration {shown} is not valid: {problem}"))
-        })?;
+        let profile = read(file, |text| Self::parse(text, name))?;
         if profile.hooks.are_there() && !is_ours_alone(file) {
             return Err(CommandError::Refused(format!(
-                "The hooks in {shown} are not run, since others may write to that file; \
-                 `chmod go-w` it, or `chown` it to yourself or root"
+                "The hooks in {} are not run, since others may write to that file; \
+                 `chmod go-w` it, or `chown` it to yourself or root",
+                path_text(file)
             )));
         }
         Ok(profile)
     }
 
     fn parse(text: &str, name: &str) -> Result<Self, String> {
-        let mut config: toml::Table = text.parse().map_err(|error| one_line(&error))?;
-        let repository = match config.remove("repository") {
-            None => None,
-            Some(toml::Value::String(path)) => Some(PathBuf::from(path)),
-            Some(_) => return Err("`repository` is no text".to_owned()),
-        };
-        let profiles = match config.remove("profiles") {
-            Some(toml::Value::Table(profiles)) => profiles,
-            None => toml::Table::new(),
-            Some(_) => return Err("`profiles` is no table".to_owned()),
-        };
-        if let Some(key) = config.keys().next() {
-            return Err(format!("there is no key {key:?}"));
-        }
-        let known: Vec<_> = profiles.keys().cloned().collect();
-        let Some(toml::Value::Table(mut table)) = profiles.get(name).cloned() else {
-            return Err(format!("there is no profile {name:?} (there is: {})", known.join(", ")));
-        };
+        let config = Config::parse(text)?;
+        let mut table = pick(config.profiles, "profile", name)?;
         let mut own = toml::Table::new();
         for key in ["repository", "sources", "hooks"] {
             own.extend(table.remove(key).map(|value| (key.to_owned(), value)));
         }
         let in_profile = |error: toml::de::Error| format!("profile {name:?}: {}", one_line(&error));
-        // One by one, since the words about a wrong value do not say where it is.
-        for (key, value) in &table {
-            let alone = toml::Table::from_iter([(key.clone(), value.clone())]);
-            if let Err(error) = alone.try_into::<CreateOptions>() {
-                return Err(format!("profile {name:?}, {key}: {}", one_line(&error)));
-            }
-        }
+        check_each::<CreateOptions>(&table, "profile", name)?;
         let own: OwnKeys = own.try_into().map_err(in_profile)?;
         let options: CreateOptions = table.try_into().map_err(in_profile)?;
         Ok(Self {
             name: name.to_owned(),
-            repository: own.repository.or(repository),
+            repository: own.repository.or(config.repository),
             sources: own.sources,
             options,
             hooks: own.hooks,
         })
     }
+}
+
+/// Reads a policy from a configuration file, and the repository that the file
+/// names.
+pub(crate) fn read_policy(
+    file: &Path,
+    name: &str,
+) -> Result<(Option<PathBuf>, PolicyOptions), CommandError> {
+    read(file, |text| parse_policy(text, name))
+}
+
+fn parse_policy(text: &str, name: &str) -> Result<(Option<PathBuf>, PolicyOptions), String> {
+    let config = Config::parse(text)?;
+    let mut table = pick(config.policies, "policy", name)?;
+    let repository = take_path(&mut table, "repository")?.or(config.repository);
+    check_each::<PolicyOptions>(&table, "policy", name)?;
+    let options = table.try_into();
+    Ok((repository, options.map_err(|error| format!("policy {name:?}: {}", one_line(&error)))?))
+}
+
+/// The parts of a configuration file.
+struct Config {
+    repository: Option<PathBuf>,
+    profiles: toml::Table,
+    policies: toml::Table,
+}
+
+impl Config {
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut config: toml::Table = text.parse().map_err(|error| one_line(&error))?;
+        let repository = take_path(&mut config, "repository")?;
+        let mut take_table = |key| match config.remove(key) {
+            Some(toml::Value::Table(table)) => Ok(table),
+            None => Ok(toml::Table::new()),
+            Some(_) => Err(format!("`{key}` is no table")),
+        };
+        let (profiles, policies) = (take_table("profiles")?, take_table("policies")?);
+        match config.keys().next() {
+            Some(key) => Err(format!("there is no key {key:?}")),
+            None => Ok(Self { repository, profiles, policies }),
+        }
+    }
+}
+
+fn take_path(table: &mut toml::Table, key: &str) -> Result<Option<PathBuf>, String> {
+    match table.remove(key) {
+        None => Ok(None),
+        Some(toml::Value::String(path)) => Ok(Some(PathBuf::from(path))),
+        Some(_) => Err(format!("`{key}` is no text")),
+    }
+}
+
+fn pick(mut tables: toml::Table, what: &str, name: &str) -> Result<toml::Table, String> {
+    if let Some(toml::Value::Table(table)) = tables.remove(name) {
+        return Ok(table);
+    }
+    let known: Vec<_> = tables.keys().map(String::as_str).collect();
+    Err(format!("there is no {what} {name:?} (there is: {})", known.join(", ")))
+}
+
+/// Reads the keys one by one, since the words about a wrong value do not say
+/// where it is.
+fn check_each<T: DeserializeOwned>(
+    table: &toml::Table,
+    what: &str,
+    name: &str,
+) -> Result<(), String> {
+    for (key, value) in table {
+        let alone = toml::Table::from_iter([(key.clone(), value.clone())]);
+        if let Err(error) = alone.try_into::<T>() {
+            return Err(format!("{what} {name:?}, {key}: {}", one_line(&error)));
+        }
+    }
+    Ok(())
+}
+
+fn read<T>(file: &Path, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T, CommandError> {
+    let shown = path_text(file);
+    let text = fs::read_to_string(file).map_err(|error| {
+        CommandError::Usage(format!("Cannot read the configuration {shown}: {error}"))
+    })?;
+    parse(&text).map_err(|problem| {
+        CommandError::Usage(format!("The configuration {shown} is not valid: {problem}"))
+    })
 }
 
 impl Hooks {
@@ -189,7 +251,10 @@ mod tests {
         [profiles.home.hooks]\nbefore = ['true']\n\
         [profiles.other]\nrepository = '/o'\n\
         [profiles.wrong]\nexcluded = []\n\
-        [profiles.hooked]\nhooks = { befor = [] }\n";
+        [profiles.hooked]\nhooks = { befor = [] }\n\
+        [policies.standard]\nkeep-daily = 30\n\
+        [policies.own]\nrepository = '/o'\nkeep-last = 1\n\
+        [policies.wrong]\nkeep-dayly = 1\n";
 
     #[test]
     fn a_profile_has_sources_options_hooks_and_a_repository() {
@@ -199,6 +264,19 @@ mod tests {
         assert_eq!(home.repository.as_deref(), Some(Path::new("/r")));
         let other = Profile::parse(CONFIG, "other").unwrap();
         assert_eq!(other.repository.as_deref(), Some(Path::new("/o")));
+    }
+
+    #[test]
+    fn a_policy_has_rules_and_a_repository() {
+        let (repository, options) = parse_policy(CONFIG, "standard").unwrap();
+        assert_eq!(repository.as_deref(), Some(Path::new("/r")));
+        assert!(options.policy().is_ok());
+        let (repository, _) = parse_policy(CONFIG, "own").unwrap();
+        assert_eq!(repository.as_deref(), Some(Path::new("/o")));
+        for (name, word) in [("wrong", "keep-dayly"), ("absent", "standard")] {
+            let problem = parse_policy(CONFIG, name).unwrap_err();
+            assert!(problem.contains(word) && !problem.contains('\n'), "{problem}");
+        }
     }
 
     #[test]

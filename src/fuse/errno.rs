@@ -30,6 +30,8 @@ fn of_repository(error: &RepositoryError) -> Errno {
         | RepositoryError::Store(_)
         | RepositoryError::Missing { .. }
         | RepositoryError::Damaged { .. }
+        | RepositoryError::NoSuchDeleted { .. }
+        | RepositoryError::TooManyTags { .. }
         | RepositoryError::TooLarge(_)
         | RepositoryError::Manifest(_) => Errno::EIO,
     }

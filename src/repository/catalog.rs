@@ -1,20 +1,45 @@
 //! The snapshots of a repository.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use crate::base::id::SnapshotId;
+use crate::base::time::Timestamp;
 use crate::dag::Manifest;
 use crate::repository::error::RepositoryError;
+use crate::repository::notes::{Note, Pin};
 use crate::repository::objects::Repository;
 use crate::store::Family;
+
+/// How messages about damage call a snapshot.
+const KIND: &str = "snapshot";
 
 /// The snapshots of a repository, and those of them that are damaged.
 #[derive(Debug, Default)]
 pub struct Catalog {
-    /// Every snapshot that can be read, oldest first.
+    /// Every snapshot that can be read, oldest first, with the tags that it has
+    /// now; those that it was taken with are in [`Repository::manifest`].
     pub snapshots: Vec<(SnapshotId, Manifest)>,
-    /// What is wrong with each of the others.
+    /// The pins of snapshots, also of those that are over.
+    pub pins: BTreeMap<SnapshotId, Pin>,
+    /// What is wrong with each of the others, and with notes.
     pub damaged: Vec<RepositoryError>,
+}
+
+impl Catalog {
+    /// Whether a pin on a snapshot holds.
+    #[must_use]
+    pub fn is_pinned(&self, id: &SnapshotId, now: Timestamp) -> bool {
+        self.pins.get(id).is_some_and(|pin| pin.holds(now))
+    }
+
+    /// The ids of the snapshots that cannot be read.
+    pub fn damaged_ids(&self) -> impl Iterator<Item = SnapshotId> {
+        self.damaged.iter().filter_map(|error| match error {
+            RepositoryError::Damaged { kind: KIND, id, .. } => id.parse().ok(),
+            _ => None,
+        })
+    }
 }
 
 impl Repository {
@@ -24,6 +49,20 @@ impl Repository {
     /// # Errors
     /// Fails if the store cannot be read.
     pub fn catalog(&self) -> Result<Catalog, RepositoryError> {
+        let mut catalog = self.catalog_as_taken()?;
+        let notes = self.notes()?;
+        for (id, manifest) in &mut catalog.snapshots {
+            if let Some(tags) = notes.by_id.get(id).and_then(|note| note.tags.as_ref()) {
+                manifest.tags.clone_from(tags);
+            }
+        }
+        let pinned = |(id, note): (&SnapshotId, &Note)| note.pin.map(|pin| (*id, pin));
+        catalog.pins = notes.by_id.iter().filter_map(pinned).collect();
+        catalog.damaged.extend(notes.damaged);
+        Ok(catalog)
+    }
+
+    fn catalog_as_taken(&self) -> Result<Catalog, RepositoryError> {
         let mut catalog = Catalog::default();
         self.store.scan(Family::Snapshots, &[], &mut |key, value| {
             match decode(key, value) {
@@ -36,17 +75,17 @@ impl Repository {
         Ok(catalog)
     }
 
-    /// Returns every snapshot, oldest first, for work that must not overlook
-    /// one.
+    /// Returns every snapshot as it was taken, oldest first, for work that must
+    /// not overlook one.
     ///
     /// # Errors
     /// Fails if the store cannot be read or a manifest is damaged.
     pub fn snapshots(&self) -> Result<Vec<(SnapshotId, Manifest)>, RepositoryError> {
-        let Catalog { snapshots, damaged } = self.catalog()?;
+        let Catalog { snapshots, damaged, .. } = self.catalog_as_taken()?;
         damaged.into_iter().next().map_or(Ok(snapshots), Err)
     }
 
-    /// Returns one snapshot, if it is there.
+    /// Returns one snapshot as it was taken, if it is there.
     ///
     /// # Errors
     /// As [`Self::snapshots`].
@@ -76,9 +115,9 @@ pub(crate) fn encode(manifest: &Manifest) -> Result<(SnapshotId, Vec<u8>), Repos
     }
 }
 
-fn decode(key: &[u8], value: &[u8]) -> Result<(SnapshotId, Manifest), RepositoryError> {
+pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<(SnapshotId, Manifest), RepositoryError> {
     let damaged = |detail: String| RepositoryError::Damaged {
-        kind: "snapshot",
+        kind: KIND,
         id: crate::base::id::hex(key),
         detail,
     };

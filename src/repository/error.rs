@@ -102,6 +102,21 @@ pub enum RepositoryError {
         /// Short ids of some of them.
         candidates: String,
     },
+    /// No snapshot that was deleted and is not forgotten has that name.
+    #[error(
+        "No deleted snapshot is named {name:?}; `icecore list --deleted` shows those that can \
+         still be had back"
+    )]
+    NoSuchDeleted {
+        /// The name given.
+        name: String,
+    },
+    /// More or longer tags than a record may hold.
+    #[error("A snapshot has at most {max} tags, of 64 KiB at most; nothing was changed")]
+    TooManyTags {
+        /// How many it may have.
+        max: usize,
+    },
     /// A value exceeds what a record may hold.
     #[error("{0}")]
     TooLarge(DagError),

@@ -18,13 +18,16 @@
 
 mod catalog;
 pub mod config;
+mod deleted;
 pub mod envelope;
 mod error;
+mod filter;
 mod init;
 mod layout;
 mod lease;
 mod locator;
 mod lock;
+mod notes;
 mod objects;
 mod reader;
 mod scan;
@@ -41,10 +44,13 @@ mod tests;
 
 pub use catalog::Catalog;
 pub use config::Config;
+pub use deleted::{DeletedCatalog, DeletedSnapshot};
 pub use error::RepositoryError;
+pub use filter::SnapshotFilter;
 pub use layout::Layout;
 pub use lease::{LeaseGuard, LiveLeases};
 pub use locator::{Locator, ObjectKind, sequence_key, sequence_of};
+pub use notes::{Note, NoteChange, Pin};
 pub use objects::Repository;
 pub use reader::{Reader, Unleased};
 pub use scan::{Fingerprint, ScanDetail, ScanEntry, ScanKey, ScanPage};

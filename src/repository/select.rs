@@ -15,14 +15,36 @@ const CANDIDATES_SHOWN: usize = 4;
 pub struct SnapshotName {
     /// The snapshot.
     pub id: SnapshotId,
-    /// Its manifest.
+    /// Its manifest, with the tags that it has now.
     pub manifest: Manifest,
     /// The path behind the colon, without slashes around it; empty for the root.
     pub path: Vec<u8>,
 }
 
+impl Catalog {
+    /// Returns the snapshot that `name` means, as [`Repository::find_snapshot`]
+    /// does, and by its id or a prefix of it also one that cannot be read.
+    ///
+    /// # Errors
+    /// Fails if no snapshot or more than one fits.
+    pub fn select(&self, name: &str, now: Timestamp) -> Result<SnapshotId, RepositoryError> {
+        let readable = || self.snapshots.iter().map(|(id, _)| *id);
+        if is_prefix(name) && self.damaged_ids().any(|id| begins(&id, name)) {
+            let ids: Vec<_> = readable().chain(self.damaged_ids()).collect();
+            let found = by_prefix(ids.iter(), name)?.and_then(|place| ids.get(place));
+            return found.copied().ok_or_else(|| no_such(name));
+        }
+        let place = select_snapshot(&self.snapshots, name, now)?;
+        place.and_then(|place| readable().nth(place)).ok_or_else(|| no_such(name))
+    }
+}
+
+fn no_such(name: &str) -> RepositoryError {
+    RepositoryError::NoSuchSnapshot { name: name.to_owned() }
+}
+
 impl Repository {
-    /// Returns the snapshot that `name` means: a full id, `latest`, `latest~N`,
+    /// Returns the snapshot that `name` means, with the tags that it has now: a full id, `latest`, `latest~N`,
     /// a unique prefix of an id, a tag (its newest snapshot), or a time
     /// expression (the newest snapshot not younger than that), in this order.
     ///
@@ -34,18 +56,18 @@ impl Repository {
         now: Timestamp,
     ) -> Result<(SnapshotId, Manifest), RepositoryError> {
         if let Ok(id) = name.parse::<SnapshotId>()
-            && let Some(manifest) = self.manifest(&id)?
+            && let Some(manifest) = self.noted_manifest(&id)?
         {
             return Ok((id, manifest));
         }
-        let Catalog { snapshots, damaged } = self.catalog()?;
+        let Catalog { snapshots, damaged, .. } = self.catalog()?;
         let index = select_snapshot(&snapshots, name, now)?;
         if let Some(found) = index.and_then(|index| snapshots.into_iter().nth(index)) {
             return Ok(found);
         }
         // It may be one of those that cannot be read.
         let damage = damaged.into_iter().next();
-        Err(damage.unwrap_or_else(|| RepositoryError::NoSuchSnapshot { name: name.to_owned() }))
+        Err(damage.unwrap_or_else(|| no_such(name)))
     }
 
     /// Splits `NAME[:PATH]` and finds the snapshot. Times hold colons too, so
@@ -129,7 +151,7 @@ pub fn select_snapshot(
     if let Some(back) = parse_latest(name) {
         return Ok(snapshots.len().checked_sub(back.saturating_add(1)));
     }
-    if let Some(found) = by_prefix(snapshots, name)? {
+    if let Some(found) = by_prefix(snapshots.iter().map(Selectable::id), name)? {
         return Ok(Some(found));
     }
     let tagged = snapshots.iter().rposition(|snapshot| snapshot.has_tag(name));
@@ -156,13 +178,22 @@ fn parse_latest(name: &str) -> Option<usize> {
     }
 }
 
-fn by_prefix(snapshots: &[impl Selectable], name: &str) -> Result<Option<usize>, RepositoryError> {
-    let prefix = name.to_ascii_lowercase();
-    if prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+fn is_prefix(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn begins(id: &SnapshotId, prefix: &str) -> bool {
+    id.to_string().starts_with(&prefix.to_ascii_lowercase())
+}
+
+fn by_prefix<'a>(
+    ids: impl Iterator<Item = &'a SnapshotId>,
+    name: &str,
+) -> Result<Option<usize>, RepositoryError> {
+    if !is_prefix(name) {
         return Ok(None);
     }
-    let ids = snapshots.iter().map(Selectable::id).enumerate();
-    let mut found = ids.filter(|(_, id)| id.to_string().starts_with(&prefix));
+    let mut found = ids.enumerate().filter(|(_, id)| begins(id, name));
     let Some((index, first)) = found.next() else { return Ok(None) };
     let others: Vec<_> = found.map(|(_, id)| id.short()).collect();
     if others.is_empty() {

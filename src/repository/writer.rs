@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crate::base::id::SnapshotId;
 use crate::base::progress::Monitor;
 use crate::repository::config::Config;
 use crate::repository::error::RepositoryError;
@@ -148,19 +147,6 @@ impl Writer {
     /// Fails if the store cannot be read.
     pub fn begin(&self) -> Result<Session<'_>, RepositoryError> {
         Session::new(&self.repository, false)
-    }
-
-    /// Removes snapshots, all or none. Their space returns with `gc`.
-    ///
-    /// # Errors
-    /// Fails if the store cannot be written.
-    pub fn delete_snapshots(&self, ids: &[SnapshotId]) -> Result<(), RepositoryError> {
-        let mut batch = Batch::new();
-        for id in ids {
-            batch.delete(Family::Snapshots, *id.as_bytes());
-        }
-        self.store.write(&batch, Durability::Synced)?;
-        self.close()
     }
 
     /// Leaves nothing for the next opener to replay, and changes the store's

@@ -59,7 +59,7 @@ pub struct SnapshotList {
 
 impl SnapshotList {
     pub(crate) fn new(catalog: Catalog, generation: u64) -> Self {
-        let Catalog { snapshots, damaged } = catalog;
+        let Catalog { snapshots, damaged, .. } = catalog;
         let damaged = damaged.iter().map(ToString::to_string).collect();
         let all = XattrClasses::default();
         let xattrs = snapshots.iter().fold(all, |all, (_, manifest)| all.and(classes(manifest)));
@@ -74,6 +74,12 @@ impl SnapshotList {
         let by_id = snapshots.iter().enumerate().map(|(place, one)| (one.id, place)).collect();
         let (names, changed) = (Names::default(), SystemTime::now());
         Self { snapshots, by_id, names, generation, damaged, xattrs, changed }
+    }
+
+    /// Whether it shows the same snapshots under the same names.
+    fn says_the_same(&self, other: &Self) -> bool {
+        let shown = |snapshot: &Snapshot| (snapshot.id, snapshot.tags.clone());
+        self.snapshots.iter().map(shown).eq(other.snapshots.iter().map(shown))
     }
 
     /// All snapshots, by id.
@@ -199,7 +205,7 @@ impl View {
             let list = SnapshotList::new(self.reader.catalog()?, current.generation + 1);
             // A list that says the same keeps its time, and with it what the
             // kernel has cached of the mount's root.
-            if !list.by_id.keys().eq(current.by_id.keys()) {
+            if !list.says_the_same(&current) {
                 *current = Arc::new(list);
             }
         }

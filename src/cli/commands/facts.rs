@@ -4,7 +4,9 @@ use serde::Serialize;
 
 use crate::base::id::SnapshotId;
 use crate::base::name::printable;
+use crate::base::time::Timestamp;
 use crate::dag::Manifest;
+use crate::repository::Pin;
 
 /// The fields of a snapshot in JSON; others may rely on their names.
 #[derive(Debug, Serialize)]
@@ -27,6 +29,8 @@ pub(crate) struct SnapshotFacts {
     added_bytes: u64,
     stored_bytes: u64,
     errors: u64,
+    pinned: bool,
+    pinned_until: Option<String>,
 }
 
 impl SnapshotFacts {
@@ -50,7 +54,39 @@ impl SnapshotFacts {
             added_bytes: manifest.counters.added_bytes,
             stored_bytes: manifest.counters.stored_bytes,
             errors: manifest.counters.errors,
+            pinned: false,
+            pinned_until: None,
         }
+    }
+
+    /// The same with a pin, if it still holds.
+    pub(crate) fn with_pin(mut self, pin: Option<Pin>, now: Timestamp) -> Self {
+        let pin = pin.filter(|pin| pin.holds(now));
+        self.pinned = pin.is_some();
+        self.pinned_until = match pin {
+            Some(Pin::Until(end)) => Some(end.to_rfc3339()),
+            Some(Pin::Forever) | None => None,
+        };
+        self
+    }
+}
+
+/// A pin that still holds, as people read it; nothing if there is none.
+pub(crate) fn pin_text(pin: Option<Pin>, now: Timestamp) -> Option<String> {
+    match pin.filter(|pin| pin.holds(now))? {
+        Pin::Forever => Some("pinned".to_owned()),
+        Pin::Until(end) => Some(format!("until {}", end.to_local_text())),
+    }
+}
+
+/// One line that tells a person which snapshot is meant.
+pub(crate) fn line(id: &SnapshotId, manifest: &Manifest) -> String {
+    let what = sources(manifest).join(" ");
+    let host = printable(manifest.host.as_bytes());
+    let line = [id.short(), manifest.time.to_local_text(), host, what].join("  ");
+    match printable(manifest.tags.join(",").as_bytes()) {
+        tags if tags.is_empty() => line,
+        tags => format!("{line}  [{tags}]"),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod cat;
+pub(crate) mod choose;
 mod create;
 mod create_request;
 mod delete;
@@ -12,9 +13,13 @@ mod ls;
 mod mount;
 pub(crate) mod mount_helper;
 mod mount_log;
+mod prune;
+mod prune_report;
 mod show;
 mod stats;
+mod tag;
 mod umount;
+mod undelete;
 
 use crate::cli::args::Command;
 use crate::cli::context::Context;
@@ -25,13 +30,17 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<Outcome, Comman
     match command {
         Command::Init => init::run(context),
         Command::Create(arguments) => create::run(context, *arguments),
-        Command::List => list::run(context),
+        Command::List { deleted: false } => list::run(context),
+        Command::List { deleted: true } => list::run_deleted(context),
         Command::Show { snapshot } => show::run(context, &snapshot),
         Command::Ls(arguments) => ls::run(context, &arguments),
         Command::Cat { files } => cat::run(context, &files),
         Command::Mount(arguments) => mount::run(context, &arguments),
         Command::Umount { mountpoint, lazy } => umount::run(context, &mountpoint, lazy),
-        Command::Delete { snapshots, yes } => delete::run(context, &snapshots, yes),
+        Command::Tag(arguments) => tag::run(context, arguments),
+        Command::Delete(arguments) => delete::run(context, &arguments),
+        Command::Undelete { snapshots, all } => undelete::run(context, &snapshots, all),
+        Command::Prune(arguments) => prune::run(context, *arguments),
         Command::Gc(arguments) => gc::run(context, &arguments),
         Command::Stats => stats::run(context),
     }

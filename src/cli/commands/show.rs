@@ -4,10 +4,11 @@ use serde::Serialize;
 
 use crate::base::format;
 use crate::base::name::printable;
-use crate::cli::commands::facts::{SnapshotFacts, sources};
+use crate::cli::commands::facts::{SnapshotFacts, pin_text, sources};
 use crate::cli::context::Context;
 use crate::cli::exit::{CommandError, Outcome};
 use crate::cli::output::Output;
+use crate::repository::Pin;
 
 #[derive(Serialize)]
 struct Facts {
@@ -19,12 +20,18 @@ struct Facts {
 pub(crate) fn run(context: &Context, name: &str) -> Result<Outcome, CommandError> {
     let reader = context.reader()?;
     let (id, manifest) = reader.find_snapshot(name, context.now)?;
+    // What a damaged note said is unknown: its snapshot counts as pinned.
+    let (pin, damaged) = match reader.note(&id) {
+        Ok(note) => (note.pin, None),
+        Err(error) if error.is_damage() => (Some(Pin::Forever), Some(error)),
+        Err(error) => return Err(error.into()),
+    };
     let mut output = Output::new();
     if context.json {
-        let snapshot = SnapshotFacts::new(&id, &manifest);
+        let snapshot = SnapshotFacts::new(&id, &manifest).with_pin(pin, context.now);
         output.json(&Facts { snapshot, error_messages: manifest.errors })?;
         output.finish()?;
-        return Ok(Outcome::Done);
+        return context.damaged(damaged.into_iter().collect());
     }
     let counters = manifest.counters;
     let root = manifest.tree().map(|tree| tree.id.to_string()).unwrap_or_default();
@@ -39,6 +46,7 @@ pub(crate) fn run(context: &Context, name: &str) -> Result<Outcome, CommandError
         ("User", optional(&manifest.user)),
         ("Sources", sources(&manifest).join(" ")),
         ("Tags", optional(&manifest.tags.join(", "))),
+        ("Pin", pin_text(pin, context.now).unwrap_or_else(|| "-".to_owned())),
         ("Description", optional(&manifest.description)),
         ("Parent", parent),
         ("Program", optional(&manifest.program)),
@@ -62,5 +70,5 @@ pub(crate) fn run(context: &Context, name: &str) -> Result<Outcome, CommandError
         output.line(&format!("  {}", printable(message.as_bytes())))?;
     }
     output.finish()?;
-    Ok(Outcome::Done)
+    context.damaged(damaged.into_iter().collect())
 }
