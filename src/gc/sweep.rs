@@ -19,6 +19,8 @@ pub(crate) fn sweep(
     plan: &Plan,
     monitor: &dyn Monitor,
 ) -> Result<(), GcError> {
+    // From here on no deleted snapshot may come back: what it reaches may go.
+    repository.forget_deleted_snapshots()?;
     // What is remembered of sources must name nothing that may go now or later.
     repository.drop_scan_pages(&|sequence| marked.trees.contains(sequence))?;
     doubt_runs(repository, plan)?;
