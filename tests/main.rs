@@ -21,5 +21,6 @@ mod failure;
 mod fidelity;
 mod gc;
 mod mount;
+mod prune;
 mod service;
 mod views;

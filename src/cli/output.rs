@@ -166,3 +166,16 @@ impl Table {
         line
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_break_at_blanks_and_only_a_long_word_is_wider() {
+        assert_eq!(wrap("last daily weekly monthly", 12), ["last daily", "weekly", "monthly"]);
+        assert_eq!(wrap("last daily", 10), ["last daily"]);
+        assert_eq!(wrap("a overlong-word b", 4), ["a", "overlong-word", "b"]);
+        assert_eq!(wrap("", 4), [""]);
+    }
+}

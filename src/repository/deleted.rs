@@ -77,16 +77,9 @@ impl Repository {
         }
         Ok(ids.len() as u64)
     }
-}
 
-impl Writer {
-    /// Deletes snapshots, all or none; what is not there is passed over. They
-    /// can be had back until `gc` forgets them, and then their space returns.
-    /// Their manifests may be damaged.
-    ///
-    /// # Errors
-    /// Fails if the store cannot be read or written.
-    pub fn delete_snapshots(&self, ids: &[SnapshotId]) -> Result<(), RepositoryError> {
+    /// Moves snapshots out of the listings, in one synced batch.
+    pub(crate) fn write_deletion(&self, ids: &[SnapshotId]) -> Result<(), RepositoryError> {
         let now = Timestamp::now();
         let mut batch = Batch::new();
         for id in ids {
@@ -97,7 +90,32 @@ impl Writer {
             batch.delete(Family::Snapshots, *id.as_bytes());
             batch.put(Family::Meta, key(PREFIX, id), encoder.finish());
         }
-        self.store.write(&batch, Durability::Synced)?;
+        Ok(self.store.write(&batch, Durability::Synced)?)
+    }
+
+    /// Moves them back, in one synced batch.
+    pub(crate) fn write_undeletion(&self, ids: &[SnapshotId]) -> Result<(), RepositoryError> {
+        let mut batch = Batch::new();
+        for id in ids {
+            let gone = || RepositoryError::NoSuchDeleted { name: id.to_string() };
+            let value = self.store.get(Family::Meta, &key(PREFIX, id))?.ok_or_else(gone)?;
+            let (_, record) = split(id, &value)?;
+            batch.put(Family::Snapshots, *id.as_bytes(), record);
+            batch.delete(Family::Meta, key(PREFIX, id));
+        }
+        Ok(self.store.write(&batch, Durability::Synced)?)
+    }
+}
+
+impl Writer {
+    /// Deletes snapshots, all or none; what is not there is passed over. They
+    /// can be had back until `gc` forgets them, and then their space returns.
+    /// Their manifests may be damaged.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be read or written.
+    pub fn delete_snapshots(&self, ids: &[SnapshotId]) -> Result<(), RepositoryError> {
+        self.write_deletion(ids)?;
         self.close()
     }
 
@@ -107,15 +125,7 @@ impl Writer {
     /// Fails if one of them is not to be had any more, or the store cannot be
     /// read or written.
     pub fn undelete_snapshots(&self, ids: &[SnapshotId]) -> Result<(), RepositoryError> {
-        let mut batch = Batch::new();
-        for id in ids {
-            let gone = || RepositoryError::NoSuchDeleted { name: id.to_string() };
-            let value = self.store.get(Family::Meta, &key(PREFIX, id))?.ok_or_else(gone)?;
-            let (_, record) = split(id, &value)?;
-            batch.put(Family::Snapshots, *id.as_bytes(), record);
-            batch.delete(Family::Meta, key(PREFIX, id));
-        }
-        self.store.write(&batch, Durability::Synced)?;
+        self.write_undeletion(ids)?;
         self.close()
     }
 }

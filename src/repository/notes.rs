@@ -187,6 +187,33 @@ impl Repository {
         Ok(notes)
     }
 
+    /// Changes notes, in one synced batch.
+    pub(crate) fn write_notes(
+        &self,
+        ids: &BTreeSet<SnapshotId>,
+        change: &NoteChange,
+    ) -> Result<(), RepositoryError> {
+        let mut batch = Batch::new();
+        for id in ids {
+            let gone = || RepositoryError::NoSuchSnapshot { name: id.to_string() };
+            let manifest = self.manifest(id)?.ok_or_else(gone)?;
+            let note = match self.note(id) {
+                // Setting everything anew is how a damaged note is mended.
+                Err(error) if error.is_damage() && change.set.is_some() && change.pin.is_some() => {
+                    Note::default()
+                }
+                note => note?,
+            };
+            let note = change.apply(&manifest.tags, note)?;
+            if note.is_empty() {
+                Self::forget_note(&mut batch, id);
+            } else {
+                batch.put(Family::Meta, key(PREFIX, id), note.encode());
+            }
+        }
+        Ok(self.store.write(&batch, Durability::Synced)?)
+    }
+
     /// Adds to a batch that what was said of a snapshot is forgotten.
     pub(crate) fn forget_note(batch: &mut Batch, id: &SnapshotId) {
         batch.delete(Family::Meta, key(PREFIX, id));
@@ -212,25 +239,7 @@ impl Writer {
         ids: &BTreeSet<SnapshotId>,
         change: &NoteChange,
     ) -> Result<(), RepositoryError> {
-        let mut batch = Batch::new();
-        for id in ids {
-            let gone = || RepositoryError::NoSuchSnapshot { name: id.to_string() };
-            let manifest = self.manifest(id)?.ok_or_else(gone)?;
-            let note = match self.note(id) {
-                // Setting everything anew is how a damaged note is mended.
-                Err(error) if error.is_damage() && change.set.is_some() && change.pin.is_some() => {
-                    Note::default()
-                }
-                note => note?,
-            };
-            let note = change.apply(&manifest.tags, note)?;
-            if note.is_empty() {
-                Repository::forget_note(&mut batch, id);
-            } else {
-                batch.put(Family::Meta, key(PREFIX, id), note.encode());
-            }
-        }
-        self.store.write(&batch, Durability::Synced)?;
+        self.write_notes(ids, change)?;
         self.close()
     }
 }

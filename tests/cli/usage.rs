@@ -29,8 +29,10 @@ fn a_wrong_command_line_gives_code_2_and_says_what_is_wrong() {
 fn help_and_version_go_to_standard_output_with_code_0() {
     let version = run(plain_command().arg("--version")).expect(0);
     assert!(version.text().starts_with("icecore "), "{}", version.text());
-    let commands =
-        ["init", "create", "list", "show", "ls", "cat", "mount", "umount", "delete", "gc", "stats"];
+    let commands = [
+        "init", "create", "list", "show", "ls", "cat", "mount", "umount", "delete", "gc", "stats",
+        "tag", "undelete", "prune",
+    ];
     let overview = run(plain_command().arg("--help")).expect(0).text();
     for command in commands {
         assert!(overview.contains(command), "{command} is not in the overview");
