@@ -37,13 +37,16 @@ impl Past {
         (past, ids)
     }
 
-    /// Takes a snapshot as if at `time`.
+    /// Takes a snapshot as if at `time`, of the host `web` unless options say so.
     #[track_caller]
     fn take(&self, time: &str, options: &[&str]) -> String {
         file(&self.source.join("file"), time.as_bytes());
         let source = self.source.to_str().expect("test paths are texts");
-        let mut arguments = vec!["--time", time, source, "--host", "web"];
+        let mut arguments = vec!["--time", time, source];
         arguments.extend(options);
+        if !options.contains(&"--host") {
+            arguments.extend(["--host", "web"]);
+        }
         id_of(&self.repo.create_json(arguments, 0))
     }
 

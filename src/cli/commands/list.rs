@@ -68,7 +68,6 @@ pub(crate) fn run_deleted(context: &Context) -> Result<Outcome, CommandError> {
             ]);
         }
         table.print(&mut output)?;
-        context.note("`icecore undelete ID` brings one back, until `icecore gc` has run");
     }
     output.finish()?;
     context.damaged(damaged)

@@ -41,7 +41,7 @@ pub(crate) fn run(context: &Context, arguments: PruneArguments) -> Result<Outcom
         terminal.finish();
         ids
     };
-    prune_report::print(&context, &seen, &policy, &removed, dry_run)?;
+    prune_report::print(&context, &seen, &policy, &removed, (dry_run, gc))?;
     if gc && dry_run {
         context.note("A dry run collects nothing");
     } else if gc {

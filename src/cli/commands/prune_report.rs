@@ -98,13 +98,13 @@ struct GroupFacts {
     tags: Option<Vec<String>>,
 }
 
-/// Prints what was done, or in a dry run what would be.
+/// Prints what was done, or in a dry run what would be; `gc` follows or not.
 pub(crate) fn print(
     context: &Context,
     plan: &Plan,
     policy: &Policy,
     removed: &[SnapshotId],
-    dry_run: bool,
+    (dry_run, gc): (bool, bool),
 ) -> Result<(), CommandError> {
     let mut output = Output::new();
     let kept = plan.rows.len().saturating_sub(removed.len()) as u64;
@@ -121,7 +121,11 @@ pub(crate) fn print(
         output.line(&match (dry_run, removed.is_empty()) {
             (_, true) => format!("Nothing to remove: {all}, all kept"),
             (true, _) => format!("Would remove {less} of {all}"),
-            (false, _) => format!("Removed {less} of {all}; `icecore gc` returns the space"),
+            (false, _) if gc => format!("Removed {less} of {all}"),
+            (false, _) => format!(
+                "Removed {less} of {all}; `icecore gc` returns the space, `icecore undelete` \
+                 brings them back until then"
+            ),
         })?;
     }
     output.finish()
