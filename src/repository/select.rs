@@ -44,9 +44,10 @@ fn no_such(name: &str) -> RepositoryError {
 }
 
 impl Repository {
-    /// Returns the snapshot that `name` means, with the tags that it has now: a full id, `latest`, `latest~N`,
-    /// a unique prefix of an id, a tag (its newest snapshot), or a time
-    /// expression (the newest snapshot not younger than that), in this order.
+    /// Returns the snapshot that `name` means, with the tags that it has now: a
+    /// full id, `latest`, `latest~N`, a unique prefix of an id, a tag (its newest
+    /// snapshot), or a time expression (the newest snapshot not younger than
+    /// that), in this order.
     ///
     /// # Errors
     /// Fails if no snapshot or more than one fits, or the store fails.

@@ -59,7 +59,7 @@ fn the_table_fits_the_terminal_and_an_answer_of_no_changes_nothing() {
     let rules = "--keep-last 9 --keep-hourly 9 --keep-daily 9 --keep-monthly 9 --keep-yearly 9";
     let shown = past.on_a_terminal(&format!("prune -n {rules}"), "").expect(0).text();
     let widest = shown.lines().map(|line| line.trim_end().len()).max();
-    assert!(shown.contains("keep    last hourly") && widest <= Some(60), "{widest:?}: {shown}");
+    assert!(shown.contains("keep  last hourly") && widest <= Some(60), "{widest:?}: {shown}");
     let wrapped = shown.lines().any(|line| line.trim_end() == format!("{:41}monthly yearly", ""));
     assert!(wrapped, "{shown}");
     let asked = past.on_a_terminal("prune --keep-last 1", "n").expect(14).text();
