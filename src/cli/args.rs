@@ -114,10 +114,10 @@ pub(crate) enum Command {
         lazy: bool,
     },
     /// Change tags of snapshots, and pin them so that no policy removes them
-    #[command(after_help = SNAPSHOT_NAMES)]
+    #[command(after_help = format!("{SNAPSHOT_NAMES}\n\n{EXIT_STATUS}"))]
     Tag(TagArguments),
     /// Delete snapshots; `gc` then returns their space
-    #[command(after_help = SNAPSHOT_NAMES)]
+    #[command(after_help = format!("{SNAPSHOT_NAMES}\n\n{EXIT_STATUS}"))]
     Delete(DeleteArguments),
     /// Bring deleted snapshots back, as long as `gc` has not run
     #[command(after_help = EXIT_STATUS)]

@@ -106,6 +106,7 @@ fn a_snapshot_whose_manifest_is_damaged_is_deleted_by_its_id() {
     // Others are pruned meanwhile, and the damage is not hidden.
     past.repo.run(["prune", "--keep-last", "2", "--yes"]).fails(4, &[&ids[1]]);
     past.repo.run(["gc"]).fails(4, &[&ids[1]]);
+    past.repo.run(["delete", "--newer-than", "1h", "--yes", "-q"]).fails(4, &[&ids[1]]);
     past.repo.ok(["delete", &ids[1][..12], "--yes"]);
     past.repo.ok(["list"]);
     past.repo.ok(["gc"]);

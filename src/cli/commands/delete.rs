@@ -30,10 +30,23 @@ pub(crate) fn run(context: &Context, arguments: &DeleteArguments) -> Result<Outc
     let chosen = choose(context, &catalog, arguments, &filter)?;
     if chosen.is_empty() {
         context.note("No snapshot fits; nothing was deleted");
-        return print(context, arguments.dry_run, &BTreeSet::new());
+        print(context, arguments.dry_run, &chosen)?;
+    } else {
+        delete(context, &catalog, arguments, &chosen)?;
     }
-    refuse_pinned(context, &catalog, arguments, &chosen)?;
-    let lines = lines(&catalog, &chosen);
+    // No filter fits what cannot be read; who gave names does not ask for it.
+    let overlooked = if arguments.snapshots.is_empty() { catalog.damaged } else { Vec::new() };
+    context.damaged(overlooked)
+}
+
+fn delete(
+    context: &Context,
+    catalog: &Catalog,
+    arguments: &DeleteArguments,
+    chosen: &BTreeSet<SnapshotId>,
+) -> Result<(), CommandError> {
+    refuse_pinned(context, catalog, arguments, chosen)?;
+    let lines = lines(catalog, chosen);
     if arguments.dry_run {
         let mut output = Output::new();
         if !context.json && !context.quiet {
@@ -42,7 +55,7 @@ pub(crate) fn run(context: &Context, arguments: &DeleteArguments) -> Result<Outc
             }
         }
         output.finish()?;
-        return print(context, true, &chosen);
+        return print(context, true, chosen);
     }
     if !arguments.yes && context.is_interactive() {
         lines.iter().for_each(|line| context.note(line));
@@ -51,10 +64,10 @@ pub(crate) fn run(context: &Context, arguments: &DeleteArguments) -> Result<Outc
     let terminal = context.terminal();
     let writer = context.writer("delete", &terminal)?;
     // Somebody may have pinned one of them meanwhile.
-    refuse_pinned(context, &writer.catalog()?, arguments, &chosen)?;
+    refuse_pinned(context, &writer.catalog()?, arguments, chosen)?;
     writer.delete_snapshots(&chosen.iter().copied().collect::<Vec<_>>())?;
     terminal.finish();
-    print(context, false, &chosen)
+    print(context, false, chosen)
 }
 
 fn filter(context: &Context, arguments: &DeleteArguments) -> Result<SnapshotFilter, CommandError> {
@@ -130,7 +143,7 @@ fn print(
     context: &Context,
     dry_run: bool,
     chosen: &BTreeSet<SnapshotId>,
-) -> Result<Outcome, CommandError> {
+) -> Result<(), CommandError> {
     let mut output = Output::new();
     if context.json {
         let deleted = chosen.iter().map(ToString::to_string).collect();
@@ -145,6 +158,5 @@ fn print(
             ),
         })?;
     }
-    output.finish()?;
-    Ok(Outcome::Done)
+    output.finish()
 }
