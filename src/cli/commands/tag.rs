@@ -23,12 +23,9 @@ struct Facts {
 pub(crate) fn run(context: &Context, arguments: TagArguments) -> Result<Outcome, CommandError> {
     let (names, change) = understand(context, arguments)?;
     // Found before anything is locked: a typo costs nothing.
-    let reader = context.reader()?;
-    let mut ids = BTreeSet::new();
-    for name in &names {
-        ids.insert(reader.find_snapshot(name, context.now)?.0);
-    }
-    drop(reader);
+    let catalog = context.reader()?.catalog()?;
+    let select = |name: &String| catalog.select(name, context.now);
+    let ids = names.iter().map(select).collect::<Result<BTreeSet<_>, _>>()?;
     let terminal = context.terminal();
     let writer = context.writer("tag", &terminal)?;
     writer.change_notes(&ids, &change)?;
