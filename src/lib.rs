@@ -9,6 +9,7 @@
 //! fuse                       the driver
 //! view                       the virtual tree of all snapshots
 //! ingest, gc                 one verb each
+//! audit                      the chained log of operations
 //! repository                 open, lock, lease, read, write
 //! store                      ordered keys in families; RocksDB
 //! chunking, compression, dag,
@@ -31,6 +32,7 @@
 //! # }
 //! ```
 
+pub mod audit;
 pub mod base;
 pub mod chunking;
 pub mod cli;

@@ -39,6 +39,10 @@ pub const DIRECTORY_DEPTH_MAX: usize = 4096;
 pub const CONFIG_BYTES_MAX: u64 = 64 << 10;
 /// Bytes of a lease file.
 pub const LEASE_BYTES_MAX: u64 = 4 << 20;
+/// Bytes of one event's line in the audit log.
+pub const EVENT_BYTES_MAX: usize = 1 << 20;
+/// Bytes of the audit log's `anchor.json`.
+pub const ANCHOR_BYTES_MAX: u64 = 64 << 10;
 /// Sources, tags, exclusions or listed errors of one manifest.
 pub const MANIFEST_LIST_MAX: usize = 1000;
 /// Bytes of one text of a manifest.

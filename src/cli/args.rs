@@ -7,6 +7,8 @@ use std::time::Duration;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
 
+use crate::base::hash::Digest256;
+use crate::base::id::parse_hex;
 use crate::base::time::parse_duration;
 use crate::cli::create_options::CreateArguments;
 use crate::cli::policy::PolicyOptions;
@@ -135,6 +137,9 @@ pub(crate) enum Command {
     /// Return the space of what no snapshot needs
     #[command(after_help = EXIT_STATUS)]
     Gc(GcArguments),
+    /// Show what was done to the repository, by whom
+    #[command(after_help = EXIT_STATUS, args_conflicts_with_subcommands = true)]
+    Log(LogArguments),
     /// Show sizes and counts of the repository
     #[command(after_help = EXIT_STATUS)]
     Stats,
@@ -291,6 +296,76 @@ pub(crate) struct GcArguments {
     /// rewritten
     #[arg(long, default_value = "5", value_parser = percent, value_name = "PERCENT")]
     pub(crate) max_unused: f64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogArguments {
+    #[command(subcommand)]
+    pub(crate) action: Option<LogAction>,
+    #[command(flatten)]
+    pub(crate) shown: LogShownArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogShownArguments {
+    /// Only events since then: a date, a time, or an age such as 2h
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Only events until then; a date means its end
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+    /// Only events of this type; `*` and `?` stand for others: snapshot.*
+    #[arg(long = "type", value_name = "GLOB")]
+    pub(crate) kinds: Vec<String>,
+    /// Only events about this snapshot, deleted or not: digits of its id, or
+    /// another name of one that is there
+    #[arg(long, value_name = "SNAPSHOT")]
+    pub(crate) snapshot: Vec<String>,
+    /// Only the newest events, at most this many
+    #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: Option<u32>,
+    /// The newest first
+    #[arg(long, conflicts_with = "follow")]
+    pub(crate) reverse: bool,
+    /// Go on and show events as they come, until interrupted
+    #[arg(long, short = 'f')]
+    pub(crate) follow: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LogAction {
+    /// Prove that no event was changed, removed or put in
+    #[command(after_help = EXIT_STATUS)]
+    Verify {
+        /// The head that an earlier proof printed; shows that nothing was cut
+        /// off behind it
+        #[arg(long, value_name = "HASH", value_parser = digest)]
+        head: Option<Digest256>,
+    },
+    /// Remove the oldest segments
+    #[command(after_help = EXIT_STATUS)]
+    Prune(LogPruneArguments),
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true, id = "rules")]
+pub(crate) struct LogPruneArguments {
+    /// Keep segments with an event that is not older than this
+    #[arg(long, value_name = "DAYS", group = "rules")]
+    pub(crate) keep_days: Option<u32>,
+    /// Keep this many of the newest segments
+    #[arg(long, value_name = "N", group = "rules")]
+    pub(crate) keep_segments: Option<u32>,
+    /// Only tell what would be done
+    #[arg(long, short = 'n')]
+    pub(crate) dry_run: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+}
+
+fn digest(text: &str) -> Result<Digest256, String> {
+    parse_hex(text.trim()).ok_or_else(|| "64 hexadecimal digits are expected".to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

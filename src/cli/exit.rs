@@ -2,6 +2,7 @@
 
 use std::io::{self, Write as _};
 
+use crate::audit::AuditError;
 use crate::fuse::MountError;
 use crate::gc::GcError;
 use crate::ingest::IngestError;
@@ -32,6 +33,11 @@ pub(crate) enum CommandError {
     Mount(#[from] MountError),
     #[error(transparent)]
     Gc(#[from] GcError),
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// What is kept is not what it should be.
+    #[error("{0}")]
+    Damage(String),
     /// The command line makes no sense although it parses.
     #[error("{0}")]
     Usage(String),
@@ -62,6 +68,12 @@ impl CommandError {
         move |source| Self::Io { action, source }
     }
 
+    /// Whether the repository was not touched, and nothing is to be logged in it:
+    /// it is not there or not to be understood, or the user was told no.
+    pub(crate) fn is_rejection(&self) -> bool {
+        matches!(self.code(), 0 | USAGE | NO_REPOSITORY | NEWER | REFUSED)
+    }
+
     /// The code that the process ends with.
     pub(crate) fn code(&self) -> u8 {
         match self {
@@ -75,10 +87,14 @@ impl CommandError {
             Self::Mount(error) if error.is_refusal() => REFUSED,
             Self::Usage(_) => USAGE,
             Self::Refused(_) => REFUSED,
+            Self::Audit(AuditError::NoRepository { .. }) => NO_REPOSITORY,
+            Self::Audit(AuditError::Busy { .. }) => BUSY,
+            Self::Audit(AuditError::Damaged { .. }) | Self::Damage(_) => DAMAGE,
             Self::Told(code) => *code,
             Self::ClosedOutput => 0,
             Self::Signalled { signal, .. } => 128_u8.saturating_add(*signal),
-            Self::Mount(_) | Self::Gc(_) | Self::Io { .. } | Self::Failed(_) => FAILED,
+            Self::Mount(_) | Self::Gc(_) | Self::Audit(_) => FAILED,
+            Self::Io { .. } | Self::Failed(_) => FAILED,
         }
     }
 }

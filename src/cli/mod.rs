@@ -12,6 +12,7 @@
 //! Imports: everything.
 
 mod args;
+mod audit;
 mod commands;
 mod context;
 mod create_options;

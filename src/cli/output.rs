@@ -49,6 +49,17 @@ impl Output {
         if self.terminal { printable(name).into_bytes() } else { name.to_vec() }
     }
 
+    /// Prints what is buffered, and goes on.
+    pub(crate) fn flush(&mut self) -> Result<(), CommandError> {
+        self.stream.flush().map_err(failed)
+    }
+
+    /// The columns of the terminal that it goes to, if it goes to one.
+    pub(crate) fn columns(&self) -> Option<usize> {
+        let size = self.terminal.then(|| rustix::termios::tcgetwinsize(io::stdout()));
+        size?.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0)
+    }
+
     /// Prints what is buffered.
     pub(crate) fn finish(mut self) -> Result<(), CommandError> {
         self.stream.flush().map_err(failed)

@@ -45,6 +45,12 @@ impl Layout {
         self.root.join("leases")
     }
 
+    /// The audit log: no part of the store, and nothing depends on it.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.root.join("log")
+    }
+
     /// The lock of the one writer.
     #[must_use]
     pub fn lock(&self) -> PathBuf {

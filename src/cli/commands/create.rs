@@ -4,7 +4,10 @@ use std::ffi::OsStr;
 
 use serde::Serialize;
 
+use crate::audit::{EventKind, Record};
 use crate::base::format;
+use crate::base::name::printable;
+use crate::cli::audit::{Trail, audited};
 use crate::cli::commands::create_request;
 use crate::cli::context::Context;
 use crate::cli::create_options::CreateArguments;
@@ -60,7 +63,9 @@ pub(crate) fn run(context: &Context, arguments: CreateArguments) -> Result<Outco
     }
     let options = arguments.options.clone().over(kept);
     let request = create_request::request(&context, &arguments, options, sources)?;
-    with_hooks(&context, &profile, || create(&context, &arguments, request))
+    audited(&context, "create", arguments.dry_run, |trail| {
+        with_hooks(&context, &profile, || create(&context, &arguments, request, trail))
+    })
 }
 
 /// Runs the hooks of a profile around the work.
@@ -109,8 +114,10 @@ fn create(
     context: &Context,
     arguments: &CreateArguments,
     request: CreateRequest,
+    trail: &Trail<'_>,
 ) -> Result<(Outcome, CreateReport), CommandError> {
     let terminal = context.terminal();
+    let sources: Vec<_> = request.source_names.iter().map(|name| printable(name)).collect();
     let created = if arguments.dry_run {
         let reader = context.reader()?;
         let request = create_request::complete(request, arguments, &reader, context.now)?;
@@ -122,6 +129,9 @@ fn create(
     };
     terminal.finish();
     let report = created.map_err(|error| context.signals.explain(error.into()))?;
+    let is_whole = report.counters.errors == 0;
+    let outcome = if is_whole { Outcome::Done } else { Outcome::Incomplete };
+    trail.record(record(&report, sources), outcome.code());
     let mut output = Output::new();
     if context.json {
         output.json(&summary(&report))?;
@@ -130,8 +140,21 @@ fn create(
         print(&report, &mut output)?;
     }
     output.finish()?;
-    let is_whole = report.counters.errors == 0;
-    Ok((if is_whole { Outcome::Done } else { Outcome::Incomplete }, report))
+    Ok((outcome, report))
+}
+
+/// What the audit log keeps of it.
+fn record(report: &CreateReport, sources: Vec<String>) -> Record {
+    let counters = report.counters;
+    let record = Record::new(EventKind::SnapshotCreated)
+        .snapshots(report.id)
+        .count("files", counters.files)
+        .count("dirs", counters.dirs)
+        .count("bytes", counters.bytes)
+        .count("added_bytes", counters.added_bytes)
+        .count("stored_bytes", counters.stored_bytes)
+        .count("errors", counters.errors);
+    sources.into_iter().fold(record, Record::path)
 }
 
 fn summary(report: &CreateReport) -> Summary {

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use crate::audit::{EventKind, Record};
 use crate::base::format;
 use crate::base::id::SnapshotId;
 use crate::cli::args::DeleteArguments;
+use crate::cli::audit::audited;
 use crate::cli::commands::{choose, facts};
 use crate::cli::context::Context;
 use crate::cli::exit::{CommandError, Outcome};
@@ -61,12 +63,17 @@ fn delete(
         lines.iter().for_each(|line| context.note(line));
     }
     context.confirm(&format!("Delete {}?", count(chosen.len())), arguments.yes)?;
-    let terminal = context.terminal();
-    let writer = context.writer("delete", &terminal)?;
-    // Somebody may have pinned one of them meanwhile.
-    refuse_pinned(context, &writer.catalog()?, arguments, chosen)?;
-    writer.delete_snapshots(&chosen.iter().copied().collect::<Vec<_>>())?;
-    terminal.finish();
+    audited(context, "delete", false, |trail| {
+        let terminal = context.terminal();
+        let writer = context.writer("delete", &terminal)?;
+        // Somebody may have pinned one of them meanwhile.
+        refuse_pinned(context, &writer.catalog()?, arguments, chosen)?;
+        writer.delete_snapshots(&chosen.iter().copied().collect::<Vec<_>>())?;
+        let record = Record::new(EventKind::SnapshotDeleted).snapshots(chosen.iter().copied());
+        trail.record(record, Outcome::Done.code());
+        terminal.finish();
+        Ok(())
+    })?;
     print(context, false, chosen)
 }
 

@@ -2,8 +2,10 @@
 
 use serde::Serialize;
 
+use crate::audit::{EventKind, Record};
 use crate::base::format;
 use crate::cli::args::GcArguments;
+use crate::cli::audit::audited;
 use crate::cli::context::Context;
 use crate::cli::exit::{CommandError, Outcome};
 use crate::cli::output::Output;
@@ -27,13 +29,17 @@ struct Facts {
 }
 
 pub(crate) fn run(context: &Context, arguments: &GcArguments) -> Result<Outcome, CommandError> {
-    let terminal = context.terminal();
-    let writer = context.writer("gc", &terminal)?;
-    let options =
-        GcOptions { max_unused_percent: arguments.max_unused, dry_run: arguments.dry_run };
-    let collected = collect(&writer, options, &terminal);
-    terminal.finish();
-    let report = collected.map_err(|error| context.signals.explain(error.into()))?;
+    let report = audited(context, "gc", arguments.dry_run, |trail| {
+        let terminal = context.terminal();
+        let writer = context.writer("gc", &terminal)?;
+        let options =
+            GcOptions { max_unused_percent: arguments.max_unused, dry_run: arguments.dry_run };
+        let collected = collect(&writer, options, &terminal);
+        terminal.finish();
+        let report = collected.map_err(|error| context.signals.explain(error.into()))?;
+        trail.record(record(&report), Outcome::Done.code());
+        Ok(report)
+    })?;
     let mut output = Output::new();
     if context.json {
         output.json(&facts(&report, arguments.dry_run))?;
@@ -46,6 +52,17 @@ pub(crate) fn run(context: &Context, arguments: &GcArguments) -> Result<Outcome,
         context.note(&format!("Damage: {count} missing from the repository"));
     }
     Ok(Outcome::Done)
+}
+
+/// What the audit log keeps of it.
+fn record(report: &GcReport) -> Record {
+    Record::new(EventKind::GarbageCollected)
+        .count("snapshots", report.snapshots)
+        .count("deleted_chunks", report.deleted_chunks)
+        .count("deleted_trees", report.deleted_trees)
+        .count("missing_chunks", report.missing_chunks)
+        .count("freed_bytes", report.freed_bytes)
+        .count("rewritten_bytes", report.rewritten_bytes)
 }
 
 fn facts(report: &GcReport, dry_run: bool) -> Facts {

@@ -2,8 +2,10 @@
 
 use serde::Serialize;
 
+use crate::audit::{EventKind, Record};
 use crate::base::id::hex;
 use crate::chunking::ChunkerConfig;
+use crate::cli::audit::audited;
 use crate::cli::context::Context;
 use crate::cli::exit::{CommandError, Outcome};
 use crate::cli::output::{Output, path_text};
@@ -19,6 +21,14 @@ struct Facts {
 
 pub(crate) fn run(context: &Context) -> Result<Outcome, CommandError> {
     let config = Writer::init(&context.repository, ChunkerConfig::default())?;
+    audited(context, "init", false, |trail| {
+        let record = Record::new(EventKind::RepositoryCreated)
+            .path(path_text(&context.repository))
+            .text("repository", &hex(&config.id))
+            .count("format_version", FORMAT_VERSION.into());
+        trail.record(record, Outcome::Done.code());
+        Ok(())
+    })?;
     let mut output = Output::new();
     if context.json {
         output.json(&Facts {

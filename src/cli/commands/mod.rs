@@ -9,6 +9,9 @@ mod facts;
 mod gc;
 mod init;
 mod list;
+mod log;
+mod log_prune;
+mod log_verify;
 mod ls;
 mod mount;
 pub(crate) mod mount_helper;
@@ -42,6 +45,7 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<Outcome, Comman
         Command::Undelete { snapshots, all } => undelete::run(context, &snapshots, all),
         Command::Prune(arguments) => prune::run(context, *arguments),
         Command::Gc(arguments) => gc::run(context, &arguments),
+        Command::Log(arguments) => log::run(context, &arguments),
         Command::Stats => stats::run(context),
     }
 }

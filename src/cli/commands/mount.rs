@@ -17,7 +17,10 @@ use std::thread;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::audit::{EventKind, Record};
+use crate::base::name::printable;
 use crate::cli::args::MountArguments;
+use crate::cli::audit::{Trail, audited};
 use crate::cli::commands::mount_log::MountLog;
 use crate::cli::context::{Context, user};
 use crate::cli::exit::{CommandError, Outcome};
@@ -37,7 +40,10 @@ pub(crate) fn run(context: &Context, arguments: &MountArguments) -> Result<Outco
         given = context.for_source(&repository)?;
         arguments.only = only.or(arguments.only);
     }
-    if arguments.foreground { serve(&given, &arguments) } else { start(&given, &arguments) }
+    if !arguments.foreground {
+        return start(&given, &arguments);
+    }
+    audited(&given, "mount", false, |trail| serve(&given, &arguments, trail))
 }
 
 /// Splits `REPOSITORY[:SNAPSHOT[/PATH]]`. A directory that has all of it as its
@@ -69,7 +75,11 @@ fn find_tree(context: &Context, reader: &Reader, only: &OsStr) -> Result<SingleT
 }
 
 /// Mounts and serves until it is unmounted or a signal comes.
-fn serve(context: &Context, arguments: &MountArguments) -> Result<Outcome, CommandError> {
+fn serve(
+    context: &Context,
+    arguments: &MountArguments,
+    trail: &Trail<'_>,
+) -> Result<Outcome, CommandError> {
     // Checked before the store is opened: a typo costs nothing.
     check_mountpoint(&arguments.mountpoint, &context.repository)?;
     // From here on signals wait until there is a mount to take away.
@@ -92,6 +102,7 @@ fn serve(context: &Context, arguments: &MountArguments) -> Result<Outcome, Comma
     for damage in view.snapshots()?.damaged() {
         log.tell(context, damage);
     }
+    let event = event(arguments, only.as_ref());
     let options = MountOptions {
         allow_other: arguments.allow_other,
         pin_threads: !arguments.no_pin,
@@ -108,8 +119,42 @@ fn serve(context: &Context, arguments: &MountArguments) -> Result<Outcome, Comma
     )?;
     obey_signals(signals, mount.unmounter(), mount.refresher(), log.clone());
     let place = path_text(&arguments.mountpoint);
+    trail.record(event(EventKind::SnapshotMounted), Outcome::Done.code());
     if arguments.announce {
         announce()?;
+    }
+    let served = wait(context, arguments, mount, &log, &place);
+    // Nobody may be there to read it, so it is logged with the rest.
+    let code = served.as_ref().map_or_else(CommandError::code, |outcome| outcome.code());
+    if let Some(warning) = trail.try_record(event(EventKind::SnapshotUnmounted), code) {
+        log.line(&warning);
+    }
+    served
+}
+
+/// What the audit log keeps of the mount.
+fn event(arguments: &MountArguments, only: Option<&SingleTree>) -> impl Fn(EventKind) -> Record + use<> {
+    let place = std::path::absolute(&arguments.mountpoint);
+    let place = path_text(place.as_deref().unwrap_or(&arguments.mountpoint));
+    let only = only.map(|only| (only.snapshot, printable(&only.path)));
+    move |kind| {
+        let record = Record::new(kind).path(&place);
+        match &only {
+            Some((snapshot, path)) => record.snapshots([*snapshot]).text("path", path),
+            None => record,
+        }
+    }
+}
+
+/// Serves until it is unmounted.
+fn wait(
+    context: &Context,
+    arguments: &MountArguments,
+    mount: Mount,
+    log: &MountLog,
+    place: &str,
+) -> Result<Outcome, CommandError> {
+    if arguments.announce {
         mount.wait()?;
         return Ok(Outcome::Done);
     }
