@@ -89,12 +89,14 @@ fn last_event(bytes: &[u8]) -> Option<(Event, usize)> {
 }
 
 /// Whether bytes behind an event look like what an append leaves that was cut
-/// off: no newline at the end, lost blocks, or such a thing marked before.
+/// off: no newline at the end, and in every line before that the mark of such a
+/// thing or zeros, as they stand for blocks that were lost.
 pub(super) fn is_torn(rest: &[u8]) -> bool {
-    let ended = rest.strip_suffix(b"\n");
-    !rest.is_empty()
-        && rest.len() <= 2 * EVENT_BYTES_MAX
-        && (rest.contains(&0) || ended.is_none_or(|rest| rest.ends_with(TORN_MARK)))
+    let mut lines: Vec<&[u8]> = rest.split(|byte| *byte == b'\n').collect();
+    // What no newline ends, if anything.
+    lines.pop();
+    let marked = |line: &&[u8]| line.contains(&0) || line.ends_with(TORN_MARK);
+    !rest.is_empty() && rest.len() <= 2 * EVENT_BYTES_MAX && lines.iter().all(marked)
 }
 
 /// What the next event declares of the bytes before it, without the newline at

@@ -348,13 +348,12 @@ pub(crate) enum LogAction {
 }
 
 #[derive(Debug, Args)]
-#[group(required = true, multiple = true, id = "rules")]
 pub(crate) struct LogPruneArguments {
     /// Keep segments with an event that is not older than this
-    #[arg(long, value_name = "DAYS", group = "rules")]
+    #[arg(long, value_name = "DAYS", required_unless_present = "keep_segments")]
     pub(crate) keep_days: Option<u32>,
     /// Keep this many of the newest segments
-    #[arg(long, value_name = "N", group = "rules")]
+    #[arg(long, value_name = "N")]
     pub(crate) keep_segments: Option<u32>,
     /// Only tell what would be done
     #[arg(long, short = 'n')]

@@ -207,3 +207,21 @@ fn what(event: &Event) -> String {
     }
     parts.join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_fits_the_terminal_and_is_whole_elsewhere() {
+        assert_eq!(fitted("0123456789", Some(10)), "0123456789");
+        assert_eq!(fitted("0123456789", Some(9)), "012345...");
+        assert_eq!(fitted("0123456789", None), "0123456789");
+    }
+
+    #[test]
+    fn what_was_escaped_stays_and_what_was_not_is_escaped_now() {
+        assert_eq!(shown("a\\nb"), "a\\nb");
+        assert_eq!(shown("a\u{1b}[31m"), "a\\u{1b}[31m");
+    }
+}

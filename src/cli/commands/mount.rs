@@ -133,7 +133,10 @@ fn serve(
 }
 
 /// What the audit log keeps of the mount.
-fn event(arguments: &MountArguments, only: Option<&SingleTree>) -> impl Fn(EventKind) -> Record + use<> {
+fn event(
+    arguments: &MountArguments,
+    only: Option<&SingleTree>,
+) -> impl Fn(EventKind) -> Record + use<> {
     let place = std::path::absolute(&arguments.mountpoint);
     let place = path_text(place.as_deref().unwrap_or(&arguments.mountpoint));
     let only = only.map(|only| (only.snapshot, printable(&only.path)));
