@@ -41,7 +41,7 @@ impl Follower {
             if segment.number > self.segment {
                 (self.segment, self.offset) = (segment.number, 0);
             }
-            let mut lines = segment.lines(self.offset)?;
+            let Some(mut lines) = segment.lines_if_there(self.offset)? else { continue };
             while let Some(line) = lines.next()?.filter(|line| line.is_ended) {
                 self.offset += line.length;
                 events.extend(Event::parse(&line.bytes));

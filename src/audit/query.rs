@@ -117,12 +117,8 @@ fn each(
     strange: &mut u64,
     show: &mut dyn FnMut(Event) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>, AuditError> {
-    let mut lines = match segment.lines(0) {
-        Ok(lines) => lines,
-        Err(AuditError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(ControlFlow::Continue(()));
-        }
-        Err(error) => return Err(error),
+    let Some(mut lines) = segment.lines_if_there(0)? else {
+        return Ok(ControlFlow::Continue(()));
     };
     while let Some(line) = lines.next()? {
         match Event::parse(&line.bytes) {

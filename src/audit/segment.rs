@@ -46,6 +46,17 @@ impl Segment {
         file.seek(SeekFrom::Start(offset)).map_err(AuditError::io("read", &self.path))?;
         Ok(Lines { reader: BufReader::new(file), path: self.path.clone() })
     }
+
+    /// The same, or nothing if it was removed meanwhile.
+    pub(super) fn lines_if_there(&self, offset: u64) -> Result<Option<Lines>, AuditError> {
+        match self.lines(offset) {
+            Ok(lines) => Ok(Some(lines)),
+            Err(AuditError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// Returns the segments in a log's directory by their numbers; none if there is
