@@ -25,7 +25,7 @@ const FOLLOW_EVENTS: usize = 10;
 /// Snapshots of one event that the table names.
 const SNAPSHOTS_SHOWN: usize = 3;
 /// Facts that the table leaves to `--json`.
-const UNSHOWN: [&str; 4] = ["duration_ms", "exit_code", "operation", "error"];
+const UNSHOWN: [&str; 5] = ["duration_ms", "exit_code", "operation", "error", "repository"];
 
 pub(crate) fn run(context: &Context, arguments: &LogArguments) -> Result<Outcome, CommandError> {
     let layout = Layout::new(&context.repository);
@@ -186,8 +186,11 @@ fn what(event: &Event) -> String {
             parts.push(if fact == "operation" { format!("{text}:") } else { text.to_owned() });
         }
     }
-    let ids = subject.snapshots.iter().take(SNAPSHOTS_SHOWN);
-    parts.extend(ids.map(|id| id.chars().take(SHORT_HEX).collect()));
+    let short = |id: &String| id.chars().take(SHORT_HEX).collect::<String>();
+    // Paths of files that were read begin with the snapshot.
+    let is_new = |id: &String| !subject.paths.iter().any(|path| path.starts_with(id));
+    let ids = subject.snapshots.iter().take(SNAPSHOTS_SHOWN).map(short);
+    parts.extend(ids.filter(is_new));
     if let Some(more) = subject.snapshots.len().checked_sub(SNAPSHOTS_SHOWN + 1) {
         parts.push(format!("and {} more", more + 1));
     }
