@@ -21,7 +21,7 @@ use crate::base::time::Timestamp;
 /// Pause between two tries to get the lock.
 const RETRY: Duration = Duration::from_millis(5);
 /// How long an append waits for others, which take milliseconds each.
-const LOCK_SECONDS: u64 = 5;
+const LOCK_SECONDS: u64 = 10;
 /// The mode of a segment that is never written again.
 const SEALED: u32 = 0o444;
 
