@@ -54,12 +54,6 @@ impl Output {
         self.stream.flush().map_err(failed)
     }
 
-    /// The columns of the terminal that it goes to, if it goes to one.
-    pub(crate) fn columns(&self) -> Option<usize> {
-        let size = self.terminal.then(|| rustix::termios::tcgetwinsize(io::stdout()));
-        size?.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0)
-    }
-
     /// Prints what is buffered.
     pub(crate) fn finish(mut self) -> Result<(), CommandError> {
         self.stream.flush().map_err(failed)

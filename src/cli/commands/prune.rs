@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use clap::Parser;
 
+use crate::audit::{EventKind, Record};
 use crate::base::format;
 use crate::base::id::SnapshotId;
 use crate::cli::args::{GcArguments, PruneArguments};
+use crate::cli::audit::audited;
 use crate::cli::commands::prune_report::{self, Plan};
 use crate::cli::commands::{facts, gc};
 use crate::cli::context::Context;
@@ -31,15 +33,20 @@ pub(crate) fn run(context: &Context, arguments: PruneArguments) -> Result<Outcom
         seen.removed().collect()
     } else {
         confirm(&context, &seen, yes)?;
-        let terminal = context.terminal();
-        let writer = context.writer("prune", &terminal)?;
-        // What was shown, as far as it still holds: there may be new pins, or
-        // fewer snapshots than there were.
-        let current: BTreeSet<SnapshotId> = plan(writer.catalog()?).removed().collect();
-        let ids: Vec<_> = seen.removed().filter(|id| current.contains(id)).collect();
-        writer.delete_snapshots(&ids)?;
-        terminal.finish();
-        ids
+        audited(&context, "prune", false, |trail| {
+            let terminal = context.terminal();
+            let writer = context.writer("prune", &terminal)?;
+            // What was shown, as far as it still holds: there may be new pins, or
+            // fewer snapshots than there were.
+            let current: BTreeSet<SnapshotId> = plan(writer.catalog()?).removed().collect();
+            let ids: Vec<_> = seen.removed().filter(|id| current.contains(id)).collect();
+            writer.delete_snapshots(&ids)?;
+            let kept = seen.rows.len().saturating_sub(ids.len()) as u64;
+            let record = Record::new(EventKind::SnapshotPruned).snapshots(ids.iter().copied());
+            trail.record(record.count("kept", kept), Outcome::Done.code());
+            terminal.finish();
+            Ok(ids)
+        })?
     };
     prune_report::print(&context, &seen, &policy, &removed, (dry_run, gc))?;
     if gc && dry_run {

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use crate::audit::{EventKind, Record};
 use crate::base::format;
 use crate::base::id::SnapshotId;
 use crate::base::name::printable;
 use crate::cli::args::TagArguments;
+use crate::cli::audit::audited;
 use crate::cli::commands::choose;
 use crate::cli::commands::facts::{SnapshotFacts, pin_text};
 use crate::cli::context::Context;
@@ -26,11 +28,15 @@ pub(crate) fn run(context: &Context, arguments: TagArguments) -> Result<Outcome,
     let catalog = context.reader()?.catalog()?;
     let select = |name: &String| catalog.select(name, context.now);
     let ids = names.iter().map(select).collect::<Result<BTreeSet<_>, _>>()?;
-    let terminal = context.terminal();
-    let writer = context.writer("tag", &terminal)?;
-    writer.change_notes(&ids, &change)?;
-    terminal.finish();
-    print(context, &writer, &ids)?;
+    audited(context, "tag", false, |trail| {
+        let terminal = context.terminal();
+        let writer = context.writer("tag", &terminal)?;
+        writer.change_notes(&ids, &change)?;
+        let record = Record::new(EventKind::SnapshotTagged).snapshots(ids.iter().copied());
+        trail.record(told(record, &change), Outcome::Done.code());
+        terminal.finish();
+        print(context, &writer, &ids)
+    })?;
     Ok(Outcome::Done)
 }
 
@@ -57,6 +63,26 @@ fn understand(
         (false, false) => None,
     };
     Ok((snapshots, NoteChange { set: is_set.then_some(set), add, remove, pin }))
+}
+
+/// Adds to an event what was changed.
+fn told(record: Record, change: &NoteChange) -> Record {
+    let NoteChange { set, add, remove, pin } = change;
+    let record = match set {
+        Some(tags) => record.text("set", &tags.join(",")),
+        None => record,
+    };
+    let lists = [("added", add), ("removed", remove)];
+    let record = lists
+        .into_iter()
+        .filter(|(_, tags)| !tags.is_empty())
+        .fold(record, |record, (name, tags)| record.text(name, &tags.join(",")));
+    match pin {
+        Some(Some(Pin::Forever)) => record.text("pinned", "forever"),
+        Some(Some(Pin::Until(end))) => record.text("pinned", &end.to_rfc3339()),
+        Some(None) => record.text("pinned", "no"),
+        None => record,
+    }
 }
 
 fn print(

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use crate::audit::{EventKind, Record};
 use crate::base::format;
 use crate::base::id::SnapshotId;
+use crate::cli::audit::audited;
 use crate::cli::context::Context;
 use crate::cli::exit::{CommandError, Outcome};
 use crate::cli::output::Output;
@@ -30,10 +32,15 @@ pub(crate) fn run(context: &Context, names: &[String], all: bool) -> Result<Outc
     if ids.is_empty() {
         context.note("No deleted snapshot can be had back");
     } else {
-        let terminal = context.terminal();
-        let writer = context.writer("undelete", &terminal)?;
-        writer.undelete_snapshots(&ids.iter().copied().collect::<Vec<_>>())?;
-        terminal.finish();
+        audited(context, "undelete", false, |trail| {
+            let terminal = context.terminal();
+            let writer = context.writer("undelete", &terminal)?;
+            writer.undelete_snapshots(&ids.iter().copied().collect::<Vec<_>>())?;
+            let record = Record::new(EventKind::SnapshotUndeleted).snapshots(ids.iter().copied());
+            trail.record(record, Outcome::Done.code());
+            terminal.finish();
+            Ok(())
+        })?;
         if !context.json && !context.quiet {
             let count = format::plural(ids.len() as u64, "snapshot is", "snapshots are");
             output.line(&format!("{count} back"))?;
