@@ -24,7 +24,7 @@
 //! use icecore::repository::Reader;
 //!
 //! # fn main() -> Result<(), icecore::repository::RepositoryError> {
-//! let reader = Reader::open(Path::new("/var/lib/icecore"), &std::env::temp_dir())?;
+//! let reader = Reader::open(Path::new("/var/lib/icecore"))?;
 //! for (id, manifest) in reader.snapshots()? {
 //!     println!("{} {} {}", id.short(), manifest.time.to_rfc3339(), manifest.host);
 //! }

@@ -76,7 +76,7 @@ impl Context {
 
     /// Opens the repository for reading.
     pub(crate) fn reader(&self) -> Result<Reader, CommandError> {
-        Ok(Reader::open(&self.repository, &env::temp_dir())?)
+        Ok(Reader::open(&self.repository)?)
     }
 
     /// Opens the repository for writing, for the command `purpose`.

@@ -102,7 +102,7 @@ impl Scene {
     }
 
     fn reader(&self) -> Reader {
-        Reader::open(&self.root(), self.directory.path()).unwrap()
+        Reader::open(&self.root()).unwrap()
     }
 
     fn collect(&self) -> GcReport {

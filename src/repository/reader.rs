@@ -8,8 +8,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use tempfile::TempDir;
-
 use crate::base::id::SnapshotId;
 use crate::repository::config::Config;
 use crate::repository::error::RepositoryError;
@@ -27,8 +25,6 @@ pub struct Reader {
     repository: Repository,
     lease: Result<Arc<LeaseFile>, Unleased>,
     seen: Mutex<Option<Stamp>>,
-    // Dropped last: the secondary writes its log there.
-    _scratch: TempDir,
 }
 
 /// Why a reader takes no leases.
@@ -56,20 +52,16 @@ impl Deref for Reader {
 }
 
 impl Reader {
-    /// Opens the repository at `root`, keeping scratch files below
-    /// `scratch_parent`. Where leases cannot be written it takes none; see
+    /// Opens the repository at `root`. Its lease is the only file that it makes,
+    /// and where leases cannot be written it takes none; see
     /// [`Self::unleased`].
     ///
     /// # Errors
     /// Fails if there is no repository, a newer program wrote it, or the store
     /// cannot be opened.
-    pub fn open(root: &Path, scratch_parent: &Path) -> Result<Self, RepositoryError> {
+    pub fn open(root: &Path) -> Result<Self, RepositoryError> {
         let layout = Layout::new(root);
         let config = Config::read(&layout)?;
-        let scratch = tempfile::Builder::new()
-            .prefix("icecore-reader-")
-            .tempdir_in(scratch_parent)
-            .map_err(RepositoryError::io("create a directory in", scratch_parent))?;
         let lease = match LeaseFile::create(&layout) {
             Ok(lease) => Ok(Arc::new(lease)),
             Err(RepositoryError::Io { source, path, action }) => match unleased(&source) {
@@ -79,10 +71,10 @@ impl Reader {
             Err(error) => return Err(error),
         };
         let stamp = stamp(&layout);
-        let store = RocksStore::open_reader(&layout.db(), scratch.path())?;
+        let store = RocksStore::open_reader(&layout.db())?;
         let repository = Repository::new(layout, config, Arc::new(store));
         let seen = Mutex::new(stamp);
-        Ok(Self { repository, lease, seen, _scratch: scratch })
+        Ok(Self { repository, lease, seen })
     }
 
     /// Catches up if another process changed the store since, and returns

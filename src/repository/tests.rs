@@ -38,7 +38,7 @@ impl Scene {
     }
 
     fn reader(&self) -> Reader {
-        Reader::open(&self.root(), self.directory.path()).unwrap()
+        Reader::open(&self.root()).unwrap()
     }
 
     fn edit_config(&self, from: &str, to: &str) {
@@ -107,7 +107,7 @@ fn only_its_owner_may_look_into_a_repository() {
 fn what_is_no_repository_says_so() {
     let directory = tempfile::tempdir().unwrap();
     for path in [directory.path().to_owned(), directory.path().join("absent")] {
-        let error = Reader::open(&path, directory.path()).err().unwrap();
+        let error = Reader::open(&path).err().unwrap();
         assert!(matches!(error, RepositoryError::NotFound { .. }), "{error}");
     }
 }

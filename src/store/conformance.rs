@@ -48,8 +48,7 @@ impl Place {
     }
 
     fn reader(&self) -> RocksStore {
-        let scratch = tempfile::tempdir_in(self.directory.path()).unwrap().keep();
-        RocksStore::open_reader(&self.db(), &scratch).unwrap()
+        RocksStore::open_reader(&self.db()).unwrap()
     }
 }
 

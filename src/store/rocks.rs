@@ -26,8 +26,8 @@ use std::time::Duration;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily,
     ColumnFamilyDescriptor, CompactOptions, DB, DBCompressionType, Direction, ErrorKind,
-    FlushOptions, IngestExternalFileOptions, IteratorMode, LogLevel, Options, ReadOptions,
-    SstFileWriter, WriteBatch, WriteOptions,
+    FlushOptions, InfoLogger, IngestExternalFileOptions, IteratorMode, LogLevel, Options,
+    ReadOptions, SstFileWriter, WriteBatch, WriteOptions,
 };
 
 use crate::store::{
@@ -98,19 +98,22 @@ impl RocksStore {
         Ok(Self::new(db, Some(tmp.to_owned()), bulk_options))
     }
 
-    /// Opens a store for reading beside a writer. `scratch` is an empty
-    /// directory of the caller's.
+    /// Opens a store for reading beside a writer, without making any file.
     ///
     /// # Errors
     /// Fails if there is no store or it is damaged.
-    pub fn open_reader(path: &Path, scratch: &Path) -> Result<Self, StoreError> {
+    pub fn open_reader(path: &Path) -> Result<Self, StoreError> {
         check_exists(path)?;
         let mut options = database_options();
         options.set_max_file_opening_threads(opening_threads(path));
+        // The engine has a directory of each reader's own for its log alone, and
+        // makes neither if it is given a logger. What fails is told to the caller.
+        options.set_info_logger(InfoLogger::new_callback_logger(LogLevel::Fatal, |_, _| ()));
+        let nowhere = Path::new("");
         let mut tries = 1;
         loop {
             let (descriptors, bulk_options) = descriptors();
-            let opened = DB::open_cf_descriptors_as_secondary(&options, path, scratch, descriptors);
+            let opened = DB::open_cf_descriptors_as_secondary(&options, path, nowhere, descriptors);
             match opened {
                 Ok(db) => return Ok(Self::new(db, None, bulk_options)),
                 // A writer that starts or ends replaces its manifest; reading it

@@ -2,6 +2,7 @@
 //! it.
 
 mod helper;
+mod leftovers;
 mod notify;
 mod signals;
 mod single;
