@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use fuser::{
     AccessFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, Generation, INodeNo, InitFlags,
@@ -15,6 +16,7 @@ use fuser::{
 use crate::fuse::ahead::Ahead;
 use crate::fuse::guard::{Pinning, guarded};
 use crate::fuse::polling::Polling;
+use crate::fuse::statistics::Operation;
 use crate::fuse::tree::{FOREVER, Found, Tree};
 
 const GENERATION: Generation = Generation(0);
@@ -53,11 +55,13 @@ impl Driver {
 
     /// Runs a handler: pinned to a processor if that is wanted, and with no way
     /// out for a panic.
-    fn run(&self, operation: &'static str, handler: impl FnOnce(&Tree)) {
+    fn run(&self, operation: Operation, handler: impl FnOnce(&Tree)) {
+        let begun = Instant::now();
         if let Some(pinning) = &self.pinning {
             pinning.pin();
         }
-        guarded(self.tree.log(), operation, || handler(&self.tree));
+        guarded(self.tree.log(), operation.name(), || handler(&self.tree));
+        self.tree.statistics().count(operation, begun);
         if let Some(polling) = self.helpers.get().and_then(|helpers| helpers.polling.as_ref()) {
             polling.wait();
         }
@@ -112,7 +116,7 @@ impl Filesystem for Driver {
     }
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        self.run("lookup", |tree| match tree.look_up(parent.0, name.as_bytes()) {
+        self.run(Operation::Lookup, |tree| match tree.look_up(parent.0, name.as_bytes()) {
             Ok(Some(found)) => send_entry(reply, &found),
             Ok(None) if tree.may_grow(parent.0) => reply.error(Errno::ENOENT),
             Ok(None) => send_absent(reply, tree.root_attributes()),
@@ -121,11 +125,11 @@ impl Filesystem for Driver {
     }
 
     fn forget(&self, _request: &Request, node: INodeNo, lookups: u64) {
-        self.run("forget", |tree| tree.forget(node.0, lookups));
+        self.run(Operation::Forget, |tree| tree.forget(node.0, lookups));
     }
 
     fn getattr(&self, _: &Request, node: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        self.run("getattr", |tree| match tree.attributes(node.0) {
+        self.run(Operation::GetAttributes, |tree| match tree.attributes(node.0) {
             Ok(found) => {
                 reply.attr(&found.attributes_lasting, &found.attributes);
             }
@@ -134,7 +138,7 @@ impl Filesystem for Driver {
     }
 
     fn readlink(&self, _request: &Request, node: INodeNo, reply: ReplyData) {
-        self.run("readlink", |tree| match tree.link_target(node.0) {
+        self.run(Operation::ReadLink, |tree| match tree.link_target(node.0) {
             Ok(target) => reply.data(&target),
             Err(errno) => reply.error(errno),
         });
@@ -160,9 +164,12 @@ impl Filesystem for Driver {
         _owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        self.run("read", |tree| {
+        self.run(Operation::Read, |tree| {
             match tree.read(node.0, offset, size) {
-                Ok(bytes) => reply.data(bytes.as_slice()),
+                Ok(bytes) => {
+                    tree.statistics().add_bytes_read(bytes.as_slice().len());
+                    reply.data(bytes.as_slice());
+                }
                 Err(errno) => reply.error(errno),
             }
             if offset == 0
@@ -194,7 +201,7 @@ impl Filesystem for Driver {
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
-        self.run("readdir", |tree| {
+        self.run(Operation::ReadDirectory, |tree| {
             let listed = tree.list(node.0, offset, &mut |next, name, number, kind: FileType| {
                 reply.add(INodeNo(number), next, kind, OsStr::from_bytes(name))
             });
@@ -213,7 +220,7 @@ impl Filesystem for Driver {
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
-        self.run("readdirplus", |tree| {
+        self.run(Operation::ReadDirectoryPlus, |tree| {
             let listed = tree.list_with_attributes(node.0, offset, &mut |next, name, found| {
                 // There is one time for both.
                 let lasting = found.lasting.min(found.attributes_lasting);
@@ -228,7 +235,7 @@ impl Filesystem for Driver {
     }
 
     fn statfs(&self, _request: &Request, _node: INodeNo, reply: ReplyStatfs) {
-        self.run("statfs", |tree| match tree.totals() {
+        self.run(Operation::FileSystem, |tree| match tree.totals() {
             Ok((bytes, files)) => {
                 let blocks = bytes.div_ceil(4096);
                 reply.statfs(blocks, 0, 0, files, 0, 4096, 255, 4096);
@@ -245,14 +252,14 @@ impl Filesystem for Driver {
         size: u32,
         reply: ReplyXattr,
     ) {
-        self.run("getxattr", |tree| match tree.xattr(node.0, name.as_bytes()) {
+        self.run(Operation::GetXattr, |tree| match tree.xattr(node.0, name.as_bytes()) {
             Ok(value) => send_value(reply, size, &value),
             Err(errno) => reply.error(errno),
         });
     }
 
     fn listxattr(&self, _request: &Request, node: INodeNo, size: u32, reply: ReplyXattr) {
-        self.run("listxattr", |tree| match tree.xattr_names(node.0) {
+        self.run(Operation::ListXattr, |tree| match tree.xattr_names(node.0) {
             Ok(names) => send_value(reply, size, &names),
             Err(errno) => reply.error(errno),
         });
@@ -267,7 +274,7 @@ impl Filesystem for Driver {
         whence: i32,
         reply: ReplyLseek,
     ) {
-        self.run("lseek", |tree| match tree.seek(node.0, offset, whence) {
+        self.run(Operation::Seek, |tree| match tree.seek(node.0, offset, whence) {
             Ok(position) => reply.offset(position),
             Err(errno) => reply.error(errno),
         });

@@ -29,16 +29,26 @@ mod driver;
 mod errno;
 mod guard;
 mod mount;
+mod mount_table;
 mod nodes;
 mod polling;
 mod processes;
+mod statistics;
 mod tree;
 mod usage;
 
 use std::sync::Arc;
 
+use crate::base::id::SnapshotId;
+use crate::repository::{Reader, RepositoryError};
+
 pub use mount::{Mount, MountError, MountOptions, Refresher, Unmounter, check_mountpoint};
+pub use mount_table::{MountEntry, find_mount};
 pub use tree::SingleTree;
 
 /// Takes one line about trouble.
 pub type Log = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Describes a snapshot for programs, in JSON.
+pub type Describe =
+    Arc<dyn Fn(&Reader, &SnapshotId) -> Result<String, RepositoryError> + Send + Sync>;

@@ -1,33 +1,39 @@
 //! Mounting, serving, unmounting.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::fd::AsFd as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fuser::{Config, INodeNo, MountOption, Notifier, Session, SessionACL};
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 
+use crate::base::name::printable;
 use crate::dag::XattrClasses;
-use crate::fuse::Log;
 use crate::fuse::ahead::Ahead;
 use crate::fuse::driver::{Driver, Helpers};
+use crate::fuse::mount_table::FILE_SYSTEM;
 use crate::fuse::nodes::ROOT;
 use crate::fuse::polling::Polling;
 use crate::fuse::processes::names_in_use;
-use crate::fuse::tree::{SingleTree, Tree};
+use crate::fuse::tree::{BRIEFLY, SingleTree, Tree};
+use crate::fuse::usage::Usage;
+use crate::fuse::{Describe, Log};
 use crate::view::{View, ViewError};
 
 /// Threads that serve at most; more only contend for the caches.
 const THREADS_MAX: usize = 4;
+/// How often it is looked whether somebody has stayed in a snapshot.
+const TICK: Duration = Duration::from_secs(1);
 /// How often it is looked for leases to give up.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a deleted snapshot must be idle before its lease is given up.
@@ -51,11 +57,20 @@ pub struct MountOptions {
     pub no_exec: bool,
     /// The one directory to show, if it is not all.
     pub only: Option<SingleTree>,
+    /// What the table of mounts names as mounted here.
+    pub source: OsString,
 }
 
 impl Default for MountOptions {
     fn default() -> Self {
-        Self { allow_other: false, pin_threads: true, poll: true, no_exec: false, only: None }
+        Self {
+            allow_other: false,
+            pin_threads: true,
+            poll: true,
+            no_exec: false,
+            only: None,
+            source: OsString::from("icecore"),
+        }
     }
 }
 
@@ -158,7 +173,8 @@ pub struct Mount {
 }
 
 impl Mount {
-    /// Mounts a view. When this returns, the mount serves.
+    /// Mounts a view. When this returns, the mount serves. Its control directory
+    /// shows what `describe` says of each snapshot.
     ///
     /// # Errors
     /// Fails if the mountpoint cannot be used or the system refuses.
@@ -166,6 +182,7 @@ impl Mount {
         view: View,
         mountpoint: &Path,
         options: &MountOptions,
+        describe: Describe,
         log: Log,
     ) -> Result<Self, MountError> {
         let place = check_mountpoint(mountpoint, view.reader().path())?;
@@ -173,7 +190,7 @@ impl Mount {
         // ACLs count where others may enter. Where none is in any snapshot, tools
         // that hear so ask no further; otherwise the kernel remembers them.
         let kernel_acl = options.allow_other || view.snapshots()?.xattrs().has(XattrClasses::ACL);
-        let mut tree = Tree::new(view, kernel_acl, log);
+        let mut tree = Tree::new(view, kernel_acl, describe, log);
         if let Some(only) = &options.only {
             tree.show_only(only)?;
         }
@@ -222,8 +239,8 @@ impl Mount {
         let ended = |problem| MountError::Ended { mountpoint, problem };
         let outcome = serving.join();
         let _ = duties.send(Duty::Stop);
-        // They hold the view; only when they have ended are lease and scratch
-        // directory gone. A panic of theirs harms nobody.
+        // They hold the view; only when they have ended is the lease gone. A panic
+        // of theirs harms nobody.
         let _ = sender_ahead.join();
         let _ = janitor.join();
         match outcome {
@@ -310,8 +327,9 @@ fn config(options: &MountOptions) -> Config {
         MountOption::NoDev,
         MountOption::NoAtime,
         MountOption::DefaultPermissions,
-        MountOption::FSName("icecore".to_owned()),
-        MountOption::Subtype("icecore".to_owned()),
+        MountOption::FSName(source_name(&options.source)),
+        // `Subtype` reaches the helper of FUSE alone, this one the kernel too.
+        MountOption::CUSTOM(FILE_SYSTEM.replace("fuse.", "subtype=")),
     ];
     config.mount_options.extend(options.no_exec.then_some(MountOption::NoExec));
     config.acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
@@ -322,6 +340,16 @@ fn config(options: &MountOptions) -> Config {
 
 fn processors() -> usize {
     thread::available_parallelism().map_or(2, usize::from)
+}
+
+/// The source as the table of mounts shall show it.
+fn source_name(source: &OsStr) -> String {
+    let text = source.to_str().map_or_else(|| printable(source.as_bytes()), str::to_owned);
+    if rustix::process::geteuid().is_root() {
+        return text;
+    }
+    // The helper of FUSE, by which others mount, takes a list of options.
+    text.replace('\\', "\\\\").replace(',', "\\,")
 }
 
 /// Lets the kernel read further ahead than its default. Only root may; others
@@ -337,14 +365,42 @@ fn raise_readahead(mountpoint: &Path) {
 
 /// Gives up leases that nobody uses, and refreshes, until told to stop.
 fn look_after(tree: &Tree, mountpoint: &Path, notifier: &Notifier, duties: &Receiver<Duty>) {
+    let mut looked = Instant::now();
     loop {
-        match duties.recv_timeout(LOOK_INTERVAL) {
+        match duties.recv_timeout(TICK) {
             Ok(Duty::Refresh) => refresh(tree, notifier),
             Ok(Duty::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {}
         }
-        give_up_leases(tree, mountpoint, notifier);
+        lease_candidates(tree, mountpoint);
+        if looked.elapsed() >= LOOK_INTERVAL {
+            looked = Instant::now();
+            give_up_leases(tree, mountpoint, notifier);
+        }
     }
+}
+
+/// Leases the snapshots in which somebody has stayed: with a working directory,
+/// say, and without having read anything yet.
+fn lease_candidates(tree: &Tree, mountpoint: &Path) {
+    let Some(settled) = Instant::now().checked_sub(BRIEFLY) else { return };
+    let candidates = tree.usages().candidates(settled);
+    if candidates.is_empty() {
+        return;
+    }
+    // If it cannot be told who is where, all of them count.
+    let names = names_in_use(mountpoint);
+    let is_used = |usage: &Usage| names.as_ref().is_none_or(|names| is_named(usage, names));
+    for usage in candidates.into_iter().filter(|usage| is_used(usage)) {
+        // One that is gone by now tells so to whoever reads in it.
+        let _ = tree.usages().touch(tree.view().reader(), &usage);
+    }
+}
+
+/// Whether one of the names is the snapshot's, or begins its id.
+fn is_named(usage: &Usage, names: &[Vec<u8>]) -> bool {
+    let id = usage.id.to_string();
+    names.iter().any(|name| id.as_bytes().starts_with(name))
 }
 
 /// Reads the list of snapshots again, whether or not it seems to have changed.
@@ -381,15 +437,15 @@ fn give_up_leases(tree: &Tree, mountpoint: &Path, notifier: &Notifier) {
         return;
     }
     let Some(names) = names_in_use(mountpoint) else { return };
-    for usage in idle {
-        let id = usage.id.to_string();
-        if names.iter().any(|name| id.as_bytes().starts_with(name)) {
-            continue;
-        }
+    for usage in idle.into_iter().filter(|usage| !is_named(usage, &names)) {
+        usage.release();
         if list.get(&usage.id).is_none() {
-            // What the kernel remembers of it is of no use any more.
+            // What the kernel remembers of it is of no use any more. It waits
+            // for lookups and listings of the root that are under way (it locks
+            // that directory), and those wait for the serving threads alone,
+            // which wait for nothing that this thread holds.
+            let id = usage.id.to_string();
             let _ = notifier.inval_entry(INodeNo(ROOT), OsStr::new(&id));
         }
-        usage.release();
     }
 }

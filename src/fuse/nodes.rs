@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::base::id::SnapshotId;
 use crate::dag::{self, TreeRef};
+use crate::fuse::tree::{ControlDirectory, Report};
 use crate::fuse::usage::Usage;
 use crate::view::{DirectoryPair, EntryHandle, Link, PathKey, Place};
 
@@ -24,6 +25,10 @@ pub(crate) enum What {
     Difference(Arc<DifferenceNode>),
     /// Anything else inside a snapshot.
     Item(EntryHandle),
+    /// The control directory, or a directory in it.
+    ControlDirectory(ControlDirectory),
+    /// A file in the control directory.
+    Report(Arc<Report>),
 }
 
 /// A directory inside a snapshot.
@@ -58,8 +63,8 @@ pub(crate) enum DirectorySource {
 
 impl DifferenceNode {
     /// The id of the snapshot whose files are shown.
-    pub(crate) fn shown_id(&self) -> String {
-        self.usages[0].id.to_string()
+    pub(crate) fn shown_id(&self) -> SnapshotId {
+        self.usages[0].id
     }
 }
 
@@ -86,6 +91,8 @@ pub(crate) struct Node {
     pub(crate) what: What,
     /// The directory through which it was reached last.
     pub(crate) parent: u64,
+    /// The use of the snapshot in which it was reached last, of an item.
+    pub(crate) usage: Option<Arc<Usage>>,
     key: Option<Key>,
     lookups: u64,
 }
@@ -118,7 +125,7 @@ struct Table {
 impl Nodes {
     /// Makes a table that knows what the mount's root is.
     pub(crate) fn new(root: What) -> Self {
-        let root = Node { what: root, parent: ROOT, key: None, lookups: 1 };
+        let root = Node { what: root, parent: ROOT, usage: None, key: None, lookups: 1 };
         let nodes = HashMap::from([(ROOT, root)]);
         Self { table: Mutex::new(Table { nodes, by_key: HashMap::new(), next: ROOT + 1 }) }
     }
@@ -130,6 +137,18 @@ impl Nodes {
     /// Returns a node that the kernel knows.
     pub(crate) fn get(&self, id: u64) -> Option<Node> {
         self.lock().nodes.get(&id).cloned()
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().nodes.len()
+    }
+
+    /// Counts one more lookup of a node, if it is known.
+    pub(crate) fn look_up_again(&self, id: u64) -> bool {
+        let mut table = self.lock();
+        let node = table.nodes.get_mut(&id);
+        node.map(|node| node.lookups += 1).is_some()
     }
 
     /// Counts one more lookup of the directory or link at `key`, made by
@@ -159,7 +178,7 @@ impl Nodes {
             }
         };
         table.by_key.insert(key.clone(), id);
-        let node = Node { what: make(), parent, key: Some(key), lookups: 1 };
+        let node = Node { what: make(), parent, usage: None, key: Some(key), lookups: 1 };
         table.nodes.insert(id, node);
         id
     }
@@ -167,7 +186,13 @@ impl Nodes {
     /// Counts one more lookup of an item under its inode number, and returns
     /// the number under which it is known: the next free one if another item
     /// has it.
-    pub(crate) fn look_up_item(&self, parent: u64, number: u64, item: EntryHandle) -> u64 {
+    pub(crate) fn look_up_item(
+        &self,
+        parent: u64,
+        usage: &Arc<Usage>,
+        number: u64,
+        item: EntryHandle,
+    ) -> u64 {
         let mut table = self.lock();
         let mut id = number;
         loop {
@@ -176,6 +201,7 @@ impl Nodes {
                     // The newest way to it is the most likely one to last.
                     node.what = What::Item(item);
                     node.parent = parent;
+                    node.usage = Some(usage.clone());
                     node.lookups += 1;
                     return id;
                 }
@@ -183,7 +209,8 @@ impl Nodes {
                 None => break,
             }
         }
-        let node = Node { what: What::Item(item), parent, key: None, lookups: 1 };
+        let usage = Some(usage.clone());
+        let node = Node { what: What::Item(item), parent, usage, key: None, lookups: 1 };
         table.nodes.insert(id, node);
         id
     }
@@ -225,7 +252,9 @@ impl Nodes {
                 What::Directory(directory) => directory.source.entry(),
                 What::Difference(difference) => difference.source.entry(),
                 What::Item(item) => Some(item),
-                What::Place(_) | What::Link(_) => None,
+                What::Place(_) | What::Link(_) | What::ControlDirectory(_) | What::Report(_) => {
+                    None
+                }
             };
             match (entry.and_then(EntryHandle::get), &node.key) {
                 (Some(entry), _) => names.push(entry.name.as_bytes().to_vec()),

@@ -135,6 +135,17 @@ impl RepositoryError {
         move |source| Self::Io { action, path, source }
     }
 
+    /// The kind and the id of the object that is missing or damaged, if one is.
+    #[must_use]
+    pub fn object(&self) -> Option<(&'static str, String)> {
+        match self {
+            Self::Missing { kind, id } | Self::Damaged { kind, id, .. } => {
+                Some((*kind, id.clone()))
+            }
+            _ => None,
+        }
+    }
+
     /// Whether stored bytes are missing or wrong, as opposed to a failure that
     /// may pass.
     #[must_use]

@@ -10,6 +10,7 @@ use crate::base::id::{ChunkId, ListId, TreeId};
 use crate::dag::{Body, Entry, Kind};
 use crate::view::changes::Part;
 use crate::view::content::ListPage;
+use crate::view::counted::CountedCache;
 use crate::view::directory::{Directory, LeafPage};
 use crate::view::versions::Version;
 
@@ -19,7 +20,7 @@ const TREE_BYTES: u64 = 48 << 20;
 /// snapshots differ.
 const VIEW_BYTES: u64 = 8 << 20;
 /// Bytes that an entry of a cache takes beside its value.
-const OVERHEAD_BYTES: u64 = 64;
+pub(crate) const OVERHEAD_BYTES: u64 = 64;
 /// Mean sizes, from which the caches guess how many values they will hold.
 const CHUNK_BYTES_GUESS: u64 = 16 << 10;
 const PAGE_BYTES_GUESS: u64 = 4 << 10;
@@ -32,23 +33,23 @@ type ChangesKey = (TreeId, TreeId, Part);
 
 /// The caches of a view.
 pub(crate) struct Caches {
-    pub(crate) chunks: Cache<ChunkId, Arc<[u8]>, Weight>,
-    pub(crate) pages: Cache<TreeId, Arc<LeafPage>, Weight>,
-    pub(crate) directories: Cache<TreeId, Arc<Directory>, Weight>,
-    pub(crate) lists: Cache<ListId, Arc<ListPage>, Weight>,
-    pub(crate) versions: Cache<VersionsKey, Arc<[Version]>, Weight>,
+    pub(crate) chunks: CountedCache<ChunkId, Arc<[u8]>>,
+    pub(crate) pages: CountedCache<TreeId, Arc<LeafPage>>,
+    pub(crate) directories: CountedCache<TreeId, Arc<Directory>>,
+    pub(crate) lists: CountedCache<ListId, Arc<ListPage>>,
+    pub(crate) versions: CountedCache<VersionsKey, Arc<[Version]>>,
     /// Whether there are any.
-    pub(crate) changes: Cache<ChangesKey, bool, Weight>,
+    pub(crate) changes: CountedCache<ChangesKey, bool>,
 }
 
 impl Caches {
     pub(crate) fn new(chunk_bytes: u64) -> Self {
-        fn cache<K: Eq + std::hash::Hash, V: Clone>(bytes: u64, guess: u64) -> Cache<K, V, Weight>
+        fn cache<K: Eq + std::hash::Hash, V: Clone>(bytes: u64, guess: u64) -> CountedCache<K, V>
         where
             Weight: Weighter<K, V> + Clone,
         {
             let items = usize::try_from(bytes / guess).unwrap_or(usize::MAX).max(16);
-            Cache::with_weighter(items, bytes, Weight)
+            CountedCache::new(Cache::with_weighter(items, bytes, Weight))
         }
         Self {
             chunks: cache(chunk_bytes, CHUNK_BYTES_GUESS),

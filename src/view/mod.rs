@@ -17,6 +17,7 @@
 mod cache;
 mod changes;
 mod content;
+mod counted;
 mod cursor;
 mod directory;
 mod error;
@@ -33,6 +34,7 @@ use crate::view::cache::Caches;
 
 pub use changes::{Change, Comparison, DirectoryPair, Part, VisitChange};
 pub use content::FileBytes;
+pub use counted::CacheFacts;
 pub use directory::{Directory, EntryHandle};
 pub use error::ViewError;
 pub use inode_number::{InodeNumbers, PathKey};

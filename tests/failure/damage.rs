@@ -12,11 +12,11 @@ use crate::support::need::require_fuse;
 use crate::support::repo::Repo;
 use crate::support::rng::Rng;
 
-const VICTIM: &str = "victim-of-damage";
+pub(crate) const VICTIM: &str = "victim-of-damage";
 
 /// A fixture in which one byte of the victim's only chunk was changed in the
 /// database; the id of that chunk.
-fn damaged() -> (Fixture, String) {
+pub(crate) fn damaged() -> (Fixture, String) {
     let mut rng = Rng::new(77);
     let content = rng.bytes(12_000);
     let fixture = Fixture::built(|source| {

@@ -7,3 +7,5 @@ mod full_disk;
 mod input;
 mod pseudo;
 mod sources;
+
+pub(crate) use damage::{VICTIM, damaged};

@@ -3,10 +3,10 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::python;
-use crate::support::args;
 use crate::support::command::{finish, run_tool};
 use crate::support::compare::{Rules, assert_same};
 use crate::support::fixture::plain_tree;
@@ -15,6 +15,7 @@ use crate::support::need::require_fuse;
 use crate::support::repo::{Repo, count_of};
 use crate::support::scratch::Scratch;
 use crate::support::wait_until;
+use crate::support::{args, beside};
 
 /// Bytes that one snapshot holds alone.
 const UNIQUE: u64 = 20 << 20;
@@ -115,9 +116,12 @@ fn deleted_and_listed_but_never_opened_its_space_returns_at_once() {
     }
     let two = Two::new();
     let mount = Mount::new(&two.repo);
-    // Names alone: `ls -l` looks each of them up as `cd` does, which is a use.
-    let names = run_tool("ls", args!["-U", mount.point()]).text();
+    // To look at a snapshot from outside is no use either.
+    let names = run_tool("ls", args!["-l", mount.point()]).text();
     assert!(names.contains(&two.gone.1), "{names}");
+    let shown = mount.snapshot(&two.gone.1);
+    run_tool("stat", args![&shown]);
+    run_tool("getfattr", args!["-d", "-m-", &shown]);
     let freed = two.delete();
     assert!(freed >= UNIQUE, "listing the mountpoint held {} bytes back", UNIQUE - freed);
     two.kept_is_whole(&mount);
@@ -191,6 +195,63 @@ fn reading_after_the_lease_has_gone_gives_estale_or_enoent_and_never_wrong_bytes
     }
     assert_eq!(outcome.text().lines().count(), 60);
     assert!(gone >= 40, "only {gone} answers said that it is gone");
+    two.kept_is_whole(&mount);
+    mount.unmount();
+}
+
+#[test]
+fn whoever_stays_in_a_snapshot_uses_it_without_reading() {
+    if !require_fuse() {
+        return;
+    }
+    let two = Two::new();
+    let mount = Mount::new(&two.repo);
+    let mut idler = Command::new("sleep");
+    let idler = idler.arg("600").current_dir(mount.snapshot(&two.gone.1)).spawn();
+    let mut idler = idler.expect("sleep starts");
+    std::thread::sleep(Duration::from_secs(4));
+    let freed = two.delete();
+    let inside = PathBuf::from(format!("/proc/{}/cwd/.", idler.id()));
+    let inside = inside.join(two.gone.0.strip_prefix("/").expect("it is absolute"));
+    let same = std::panic::catch_unwind(|| assert_same(&two.gone.0, &inside, Rules::ALL));
+    idler.kill().expect("it runs");
+    idler.wait().expect("it can be waited for");
+    same.expect("a working directory keeps what is below it");
+    assert!(freed < UNIQUE / 2, "freed {freed} bytes below a working directory");
+    two.space_returns();
+    mount.unmount();
+}
+
+#[test]
+fn what_is_bound_elsewhere_is_in_use_while_the_root_is_looked_at_all_the_time() {
+    if !require_fuse() || !crate::support::need::require_root("a bind mount") {
+        return;
+    }
+    let two = Two::new();
+    let mount = Mount::new(&two.repo);
+    let elsewhere = two.scratch.mkdir("elsewhere");
+    run_tool("mount", args!["--bind", mount.snapshot(&two.gone.1), &elsewhere]);
+    std::thread::sleep(Duration::from_secs(4));
+    let mut freed = two.delete();
+    let (kept, gone) = (mount.snapshot(&two.kept.1), mount.snapshot(&two.gone.1));
+    // Lookups and listings of the root, when the lease is given up too: what
+    // the kernel is told then waits for them, and they must not wait for it.
+    let busy = |stop: &AtomicBool| {
+        while !stop.load(Ordering::Relaxed) {
+            assert!(kept.exists() && !gone.join("x").exists());
+            std::fs::read_dir(mount.point()).expect("it can be listed").for_each(drop);
+        }
+    };
+    beside(busy, || {
+        std::thread::sleep(Duration::from_secs(75));
+        freed += two.collect();
+        let inner = elsewhere.join(two.gone.0.strip_prefix("/").expect("it is absolute"));
+        let same = std::panic::catch_unwind(|| assert_same(&two.gone.0, &inner, Rules::ALL));
+        run_tool("umount", args!["-l", &elsewhere]);
+        same.expect("what is bound elsewhere stays");
+        assert!(freed < UNIQUE / 2, "freed {freed} bytes of a bind mount");
+        two.space_returns();
+    });
     two.kept_is_whole(&mount);
     mount.unmount();
 }

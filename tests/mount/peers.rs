@@ -153,6 +153,12 @@ expected = open(source, 'rb').read()
 assert os.read(opened, 1 << 20) == expected
 os.close(opened)
 subprocess.run(['mount', '-i', '-o', 'remount,ro', point], check=True)
+# A file that is open is found by its handle, and a directory finds its parents.
+opened = open_by(handle_of(os.path.dirname(shown)))
+assert isinstance(opened, int), opened
+assert os.readlink('/proc/self/fd/%d' % opened) == os.path.dirname(shown)
+os.close(opened)
+subprocess.run(['mount', '-i', '-o', 'remount,ro', point], check=True)
 opened = open_by(handle)
 if isinstance(opened, int):
     assert os.read(opened, 1 << 20) == expected

@@ -157,6 +157,24 @@ shown() {
 mount -t icecore -o ro "$repo" "$point" && shown
 mount -t fuse.icecore -o ro,allow_other "$repo" "$point" && shown
 mount --fstab "$work/fstab" "$point" && shown
+# What is mounted is told by its source, so that a second -a is no failure.
+again() {
+    printf '%s %s icecore ro,allow_other 0 0\n' "$1" "$point" > "$work/fstab"
+    mount --fstab "$work/fstab" -a
+    grep -F " - fuse.icecore $2 " /proc/self/mountinfo
+    mount --fstab "$work/fstab" -a
+    [ "$(grep -c " $point " /proc/self/mountinfo)" = 1 ]
+    "$icecore" -q umount "$point"
+}
+ln -s "$repo" "$work/link"
+cp -a "$repo" "$work/a b,c\\d"
+again "$repo" "$repo"
+again "$work/link" "$repo"
+again "$repo:latest" "$repo:latest"
+again "$work/link:latest/" "$work/link:latest/"
+odd="$work/a\\040b,c\\134d"
+again "$odd" "$odd"
+again "$odd:latest" "$odd:latest"
 code=0; mount -t icecore -o frobnicate "$repo" "$point" || code=$?
 [ "$code" = 1 ]
 code=0; mount -t icecore -o ro "$repo/none" "$point" || code=$?

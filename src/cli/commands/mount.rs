@@ -5,7 +5,7 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -22,6 +22,7 @@ use crate::base::name::printable;
 use crate::cli::args::MountArguments;
 use crate::cli::audit::{Trail, audited};
 use crate::cli::commands::mount_log::MountLog;
+use crate::cli::commands::show;
 use crate::cli::context::{Context, user};
 use crate::cli::exit::{CommandError, Outcome};
 use crate::cli::output::path_text;
@@ -61,6 +62,20 @@ fn split_source(source: &Path) -> (PathBuf, Option<OsString>) {
         }
         _ => (source.to_owned(), None),
     }
+}
+
+/// What the table of mounts names as mounted: as mount(8) looks for it there, to
+/// tell what of fstab is mounted. It follows symlinks to what is a path, and not
+/// to what has a colon behind it.
+fn mounted_source(context: &Context, arguments: &MountArguments) -> OsString {
+    let repository = &context.repository;
+    let Some(only) = &arguments.only else {
+        return fs::canonicalize(repository).unwrap_or_else(|_| repository.clone()).into();
+    };
+    let mut source = repository.clone().into_os_string();
+    source.push(":");
+    source.push(only);
+    source
 }
 
 /// Finds what `SNAPSHOT[/PATH]` means.
@@ -109,12 +124,14 @@ fn serve(
         poll: !arguments.no_poll,
         no_exec: arguments.no_exec,
         only,
+        source: mounted_source(context, arguments),
     };
     let lines = log.clone();
     let mount = Mount::start(
         view,
         &arguments.mountpoint,
         &options,
+        Arc::new(show::document),
         Arc::new(move |line: &str| lines.line(line)),
     )?;
     obey_signals(signals, mount.unmounter(), mount.refresher(), log.clone());

@@ -12,9 +12,9 @@ use std::path::Path;
 
 use crate::base::name::printable;
 use crate::cli::args::size;
-use crate::cli::commands::umount::find_mount;
 use crate::cli::exit;
 use crate::cli::output::path_text;
+use crate::fuse::find_mount;
 use crate::view::TimeFormat;
 
 /// The names under which the program is a mount helper.

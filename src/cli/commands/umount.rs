@@ -1,8 +1,7 @@
 //! `icecore umount`: takes a mount away and waits until its process has ended.
 
 use std::fs;
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,10 +15,8 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use crate::cli::context::Context;
 use crate::cli::exit::{CommandError, Outcome};
 use crate::cli::output::path_text;
+use crate::fuse::find_mount;
 
-/// Type and source of our mounts in the table of mounts: as users mount them,
-/// and as root does.
-const OURS: [[&[u8]; 2]; 2] = [[b"fuse.icecore", b"icecore"], [b"fuse", b"icecore"]];
 /// How long the serving process may take to end. It only removes its lease.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a mount may be in use before that is said, and between two tries.
@@ -38,7 +35,7 @@ pub(crate) fn run(
         // The path may lead through a symlink; looking is harmless now.
         find_mount(&fs::canonicalize(&absolute).ok()?)
     });
-    let Some(path) = mounted else {
+    let Some(path) = mounted.map(|mount| mount.place) else {
         return Err(CommandError::Failed(format!("{place} is no icecore mount")));
     };
     let server = serving_process(&path);
@@ -76,43 +73,6 @@ fn busy(place: &str) -> CommandError {
     ))
 }
 
-/// Finds our mount at exactly that path in the table of mounts. The table is
-/// read rather than the path, which would hang if the server does.
-pub(super) fn find_mount(path: &Path) -> Option<PathBuf> {
-    let table = fs::read("/proc/self/mountinfo").ok()?;
-    let wanted = path.as_os_str().as_bytes();
-    let found = table.split(|byte| *byte == b'\n').any(|line| {
-        let fields: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
-        let separator = fields.iter().position(|field| *field == b"-");
-        let kind = separator.and_then(|separator| fields.get(separator + 1..separator + 3));
-        let place = fields.get(4).map(|place| unescape(place));
-        kind.is_some_and(|kind| OURS.iter().any(|ours| ours == kind))
-            && place.as_deref() == Some(wanted)
-    });
-    found.then(|| path.to_owned())
-}
-
-/// Undoes the table's escapes of blanks and backslashes: `\040` and the like.
-fn unescape(field: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((first, tail)) = rest.split_first() {
-        let code = tail.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
-        let code = code.and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match (first, code) {
-            (b'\\', Some(byte)) => {
-                bytes.push(byte);
-                rest = tail.get(3..).unwrap_or_default();
-            }
-            _ => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    bytes
-}
-
 /// Users other than root unmount through the setuid helper of FUSE.
 fn unmount_as_user(path: &Path, lazy: bool) -> Result<(), CommandError> {
     let mut command = Command::new("fusermount3");
@@ -146,15 +106,4 @@ fn wait_for_end(process: &OwnedFd) {
     let timeout = Timespec::try_from(END_TIMEOUT).ok();
     let mut ends = [PollFd::new(process, PollFlags::IN)];
     let _ = poll(&mut ends, timeout.as_ref());
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn blanks_in_the_table_of_mounts_are_understood() {
-        assert_eq!(unescape(b"/mnt/a\\040b\\134c"), b"/mnt/a b\\c");
-        assert_eq!(unescape(b"/plain\\"), b"/plain\\");
-    }
 }

@@ -44,7 +44,7 @@ impl Tree {
         match self.nodes.get(parent)?.what {
             What::Directory(directory) => Some(directory.path),
             What::Difference(difference) => Some(difference.path),
-            What::Place(_) | What::Link(_) | What::Item(_) => None,
+            _ => None,
         }
     }
 

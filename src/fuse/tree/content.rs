@@ -38,10 +38,13 @@ impl Tree {
         use_content: impl FnOnce(&Content) -> Result<T, Errno>,
     ) -> Result<T, Errno> {
         let node = self.node(id)?;
-        if let Some(parent) = self.nodes.get(node.parent) {
-            self.touch(id, &parent.what)?;
-        }
-        let What::Item(item) = &node.what else { return Err(Errno::EISDIR) };
+        // Its directory may be forgotten, if it was found by a file handle.
+        self.touch_all(id, node.usage.as_slice())?;
+        let item = match &node.what {
+            What::Item(item) => item,
+            What::Report(report) => return use_content(self.content_of(id, report)?),
+            _ => return Err(Errno::EISDIR),
+        };
         match item.get().map(|entry| &entry.node.kind) {
             Some(Kind::File(content)) => use_content(content),
             _ => Err(Errno::EINVAL),

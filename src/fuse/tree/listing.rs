@@ -51,7 +51,8 @@ impl Tree {
             What::Place(place) => self.list_place(id, place, first, add),
             What::Directory(directory) => self.list_directory(id, directory, first, add),
             What::Difference(difference) => self.list_difference(id, difference, first, add),
-            What::Link(_) | What::Item(_) => Err(Errno::ENOTDIR),
+            What::ControlDirectory(directory) => self.list_control(id, *directory, first, add),
+            What::Link(_) | What::Item(_) | What::Report(_) => Err(Errno::ENOTDIR),
         }
     }
 

@@ -2,27 +2,35 @@
 
 mod ahead;
 mod content;
+mod control;
 mod difference;
 mod listing;
+mod report;
 mod shown;
 mod single;
 mod xattrs;
 
+pub(crate) use control::{ControlDirectory, Report};
+pub(crate) use shown::BRIEFLY;
 pub use single::SingleTree;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use fuser::{Errno, FileAttr, FileType};
+use fuser::{Errno, FileAttr, FileType, INodeNo};
 
+use crate::base::id::SnapshotId;
 use crate::base::limits::NAME_BYTES_MAX;
 use crate::base::name::printable;
+use crate::base::time::Timestamp;
 use crate::dag::{self, Kind, TreeRef};
 use crate::fuse::attributes::{self, MountOwner};
 use crate::fuse::nodes::{DirectoryNode, DirectorySource, Key, Node, Nodes, ROOT, What};
+use crate::fuse::statistics::{Damage, Failure, Statistics};
 use crate::fuse::tree::difference::difference_attributes;
 use crate::fuse::usage::{Usage, Usages};
-use crate::fuse::{Log, errno};
+use crate::fuse::{Describe, Log, errno};
+use crate::repository::RepositoryError;
 use crate::view::{Directory, EntryHandle, PathKey, Place, View, ViewError};
 
 /// How long the kernel may keep what never changes.
@@ -82,11 +90,13 @@ pub(crate) struct Tree {
     owner: MountOwner,
     /// Whether the kernel enforces and remembers ACLs.
     kernel_acl: bool,
+    statistics: Statistics,
+    describe: Describe,
     log: Log,
 }
 
 impl Tree {
-    pub(crate) fn new(view: View, kernel_acl: bool, log: Log) -> Self {
+    pub(crate) fn new(view: View, kernel_acl: bool, describe: Describe, log: Log) -> Self {
         let owner = MountOwner {
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),
@@ -97,6 +107,8 @@ impl Tree {
             usages: Usages::new(),
             owner,
             kernel_acl,
+            statistics: Statistics::new(),
+            describe,
             log,
         }
     }
@@ -107,6 +119,10 @@ impl Tree {
 
     pub(crate) fn log(&self) -> &Log {
         &self.log
+    }
+
+    pub(crate) fn statistics(&self) -> &Statistics {
+        &self.statistics
     }
 
     pub(crate) fn view(&self) -> &View {
@@ -133,6 +149,12 @@ impl Tree {
             return Err(Errno::ENAMETOOLONG);
         }
         let node = self.node(parent)?;
+        // So an NFS server finds its way back from a file handle.
+        match name {
+            b"." => return self.look_up_again(parent).map(Some),
+            b".." => return self.look_up_again(node.parent).map(Some),
+            _ => {}
+        }
         match &node.what {
             What::Place(place) => self.look_up_in_place(parent, place, name),
             What::Directory(directory) => {
@@ -149,8 +171,21 @@ impl Tree {
                 self.touch(parent, &node.what)?;
                 self.look_up_in_difference(parent, difference, name)
             }
-            What::Link(_) | What::Item(_) => Err(Errno::ENOTDIR),
+            What::ControlDirectory(directory) => self.look_up_in_control(parent, *directory, name),
+            What::Link(_) | What::Item(_) | What::Report(_) => Err(Errno::ENOTDIR),
         }
+    }
+
+    /// Counts a lookup of a node that the kernel knows by its id.
+    fn look_up_again(&self, id: u64) -> Result<Found, Errno> {
+        let Found { attributes, lasting, attributes_lasting } = self.attributes(id)?;
+        if !self.nodes.look_up_again(id) {
+            return Err(Errno::ESTALE);
+        }
+        let settled = attributes.ino.0 == id;
+        let attributes = FileAttr { ino: INodeNo(id), ..attributes };
+        let attributes_lasting = if settled { attributes_lasting } else { Duration::ZERO };
+        Ok(Found { attributes, lasting, attributes_lasting })
     }
 
     /// Counts a lookup of an entry of a directory.
@@ -180,7 +215,7 @@ impl Tree {
                 Found::directory(attributes::of_node(id, &entry.node), FOREVER, number)
             }
             _ => {
-                let id = self.nodes.look_up_item(parent, number, handle.clone());
+                let id = self.nodes.look_up_item(parent, home.usage, number, handle.clone());
                 Found::new(attributes::of_node(id, &entry.node), FOREVER)
             }
         })
@@ -204,6 +239,13 @@ impl Tree {
                 let entry = item.get().ok_or(Errno::EIO)?;
                 Found::new(attributes::of_node(id, &entry.node), FOREVER)
             }
+            What::ControlDirectory(directory) => {
+                Found::new(self.control_attributes(*directory)?, MOMENT)
+            }
+            What::Report(report) => {
+                self.content_of(id, report)?;
+                Found::new(self.report_attributes(report), FOREVER)
+            }
         })
     }
 
@@ -220,7 +262,7 @@ impl Tree {
                 Some(Kind::Symlink(target)) => Ok(target.to_vec()),
                 _ => Err(Errno::EINVAL),
             },
-            What::Place(_) | What::Directory(_) | What::Difference(_) => Err(Errno::EINVAL),
+            _ => Err(Errno::EINVAL),
         }
     }
 
@@ -247,8 +289,12 @@ impl Tree {
         let usages = match directory {
             What::Directory(directory) => std::slice::from_ref(&directory.usage),
             What::Difference(difference) => &difference.usages[..],
-            What::Place(_) | What::Link(_) | What::Item(_) => &[],
+            _ => &[],
         };
+        self.touch_all(id, usages)
+    }
+
+    fn touch_all(&self, id: u64, usages: &[Arc<Usage>]) -> Result<(), Errno> {
         usages.iter().try_for_each(|usage| {
             let touched = self.usages.touch(self.view.reader(), usage);
             touched.map_err(|error| self.fail(id, &error.into()))
@@ -260,7 +306,29 @@ impl Tree {
     fn fail(&self, id: u64, error: &ViewError) -> Errno {
         let path = printable(&self.nodes.path(id));
         (self.log)(&format!("/{path}: {error}"));
-        errno::of(error)
+        let errno = errno::of(error);
+        let failure = match errno {
+            _ if error.is_damage() => Failure::Damage,
+            errno if errno.code() == Errno::ESTALE.code() => Failure::Stale,
+            _ => Failure::Other,
+        };
+        self.statistics.count_failure(failure);
+        if failure == Failure::Damage {
+            let snapshot = self.nodes.get(id).and_then(|node| self.snapshot_of(&node));
+            let object = error.repository().and_then(RepositoryError::object);
+            let (message, time) = (error.to_string(), Timestamp::now());
+            self.statistics.remember(Damage { path, snapshot, object, message, time, count: 1 });
+        }
+        errno
+    }
+
+    /// The snapshot that a node shows, if it is one in a snapshot.
+    fn snapshot_of(&self, node: &Node) -> Option<SnapshotId> {
+        match &node.what {
+            What::Directory(directory) => Some(directory.usage.id),
+            What::Difference(difference) => Some(difference.shown_id()),
+            _ => node.usage.as_ref().map(|usage| usage.id),
+        }
     }
 }
 
@@ -269,6 +337,6 @@ fn dag_node(what: &What) -> Option<&dag::Node> {
         What::Directory(directory) => directory.source.node(),
         What::Difference(difference) => difference.source.node(),
         What::Item(item) => item.get().map(|entry| &entry.node),
-        What::Place(_) | What::Link(_) => None,
+        _ => None,
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use fuser::{Errno, FileAttr, FileType};
 
+use super::control::CONTROL;
 use super::difference::difference_attributes;
 use super::listing::{AddFound, DOTS};
 use super::{FOREVER, Found, MOMENT, Tree};
@@ -14,12 +15,11 @@ use crate::base::time::Timestamp;
 use crate::dag::Kind;
 use crate::fuse::attributes;
 use crate::fuse::nodes::{DirectoryNode, DirectorySource, Key, ROOT, What};
-use crate::repository::RepositoryError;
 use crate::view::{Link, PathKey, Place, Shown, Snapshot};
 
 /// How long the kernel may find a snapshot by name after it was deleted. A path
 /// that begins with a snapshot's name costs a request each time otherwise.
-const BRIEFLY: Duration = Duration::from_secs(1);
+pub(crate) const BRIEFLY: Duration = Duration::from_secs(1);
 /// The size of directories that exist only in the mount.
 const DIRECTORY_BYTES: u64 = 4096;
 
@@ -31,15 +31,14 @@ impl Tree {
         place: &Place,
         name: &[u8],
     ) -> Result<Option<Found>, Errno> {
+        if matches!(place, Place::Root) && name == CONTROL {
+            return self.control_directory(parent).map(Some);
+        }
         let shown = self.view.find_shown(place, name, Timestamp::now());
         let shown = shown.map_err(|error| self.fail(parent, &error))?;
         if let Some(Shown::Snapshot(snapshot)) = &shown {
-            let usage = self.usages.of(snapshot.id);
-            match self.usages.touch(self.view.reader(), &usage) {
-                Ok(()) => {}
-                Err(RepositoryError::NoSuchSnapshot { .. }) => return Ok(None),
-                Err(error) => return Err(self.fail(parent, &error.into())),
-            }
+            // All that is told of it is in memory: nothing is read in it yet.
+            self.usages.note_lookup(&self.usages.of(snapshot.id));
         }
         shown.map(|shown| self.shown_node(parent, name, &shown)).transpose()
     }

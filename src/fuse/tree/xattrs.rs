@@ -65,13 +65,7 @@ impl Tree {
         let text = match (name, &node.what) {
             (XATTR_PID, _) if id == ROOT => std::process::id().to_string(),
             (XATTR_TREE, What::Directory(directory)) => directory.tree.id.to_string(),
-            (XATTR_SNAPSHOT, What::Directory(directory)) => directory.usage.id.to_string(),
-            (XATTR_SNAPSHOT, What::Difference(difference)) => difference.shown_id(),
-            (XATTR_SNAPSHOT, What::Item(_)) => match self.nodes.get(node.parent)?.what {
-                What::Directory(parent) => parent.usage.id.to_string(),
-                What::Difference(parent) => parent.shown_id(),
-                _ => return None,
-            },
+            (XATTR_SNAPSHOT, _) => self.snapshot_of(node)?.to_string(),
             (XATTR_CHANGED, What::Item(item)) if item.get()?.node.changed_while_read => {
                 "while it was read".to_owned()
             }
