@@ -1,7 +1,7 @@
 //! What a mount has done so far: requests with their latencies, bytes, failures,
 //! and the damaged files that were met last.
 //!
-//! Counting costs two looks at the clock and three relaxed additions for each
+//! Counting costs two looks at the clock and two relaxed additions for each
 //! request. Numbers read while requests are served may be off by those.
 
 use std::collections::VecDeque;
