@@ -71,6 +71,10 @@ pub use selection::{IGNORE_FILE, Marker, PatternError, SelectionOptions, check_p
 pub use status::Detection;
 pub use stream::{StreamRequest, StreamSource};
 
+/// Bytes of small files that are joined behind a snapshot at most: a second on a
+/// slow disk.
+const MERGE_BYTES: u64 = 64 << 20;
+
 /// Takes a snapshot.
 ///
 /// # Errors
@@ -176,6 +180,9 @@ impl<'a> Creation<'a> {
             Some(_) => Some(session.commit(&manifest)?),
             None => None,
         };
+        if let Some(Err(error)) = self.writer.map(|writer| writer.merge_small_files(MERGE_BYTES)) {
+            self.monitor.warn(&format!("The snapshot is saved, but tidying up failed: {error}"));
+        }
         Ok(CreateReport {
             id,
             parent: manifest.parent,

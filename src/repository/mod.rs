@@ -27,6 +27,7 @@ mod layout;
 mod lease;
 mod locator;
 mod lock;
+mod merge;
 mod notes;
 mod objects;
 mod reader;

@@ -47,6 +47,17 @@ impl Place {
         RocksStore::open(&self.db(), &self.tmp())
     }
 
+    /// How many deleted files of it this process holds open.
+    fn held_files(&self) -> usize {
+        std::fs::read_dir("/proc/self/fd")
+            .unwrap()
+            .flatten()
+            .filter_map(|link| std::fs::read_link(link.path()).ok())
+            .filter(|target| target.starts_with(self.db()))
+            .filter(|target| target.to_string_lossy().ends_with(".sst (deleted)"))
+            .count()
+    }
+
     fn reader(&self) -> RocksStore {
         RocksStore::open_reader(&self.db()).unwrap()
     }
@@ -228,6 +239,43 @@ fn reclaiming_returns_the_space_of_what_was_deleted_and_keeps_the_rest() {
 }
 
 #[test]
+fn dropped_files_are_gone_with_all_keys_in_them_and_others_stay() {
+    on_all(|subject| {
+        let store = &*subject.store;
+        for first in [0, 100, 200, 300] {
+            load(store, Family::Data, first..first + 100, 1_000);
+        }
+        // Of the last file only a part lies in the range.
+        store.drop_files(Family::Data, &100_u64.to_be_bytes(), &349_u64.to_be_bytes()).unwrap();
+        let expected: Vec<_> =
+            (0_u64..100).chain(300..400).map(|number| number.to_be_bytes().to_vec()).collect();
+        assert_eq!(keys(store, Family::Data, b""), expected, "{}", subject.name);
+        assert_eq!(store.extents(Family::Data).unwrap().len(), 2);
+        load(store, Family::Data, 400..410, 1_000);
+        assert_eq!(keys(store, Family::Data, b"").len(), 210);
+    });
+}
+
+#[test]
+fn rewriting_a_range_joins_its_files_and_changes_no_key() {
+    on_all(|subject| {
+        let store = &*subject.store;
+        for first in [0, 100, 200, 300] {
+            load(store, Family::Trees, first..first + 100, 1_000);
+        }
+        let before = keys(store, Family::Trees, b"");
+        store.reclaim(Family::Trees, &100_u64.to_be_bytes(), &299_u64.to_be_bytes()).unwrap();
+        let bounds = |extent: crate::store::Extent| (extent.first, extent.last);
+        let extents: Vec<_> =
+            store.extents(Family::Trees).unwrap().into_iter().map(bounds).collect();
+        let key = |number: u64| number.to_be_bytes().to_vec();
+        let expected = [(key(0), key(99)), (key(100), key(299)), (key(300), key(399))];
+        assert_eq!(extents, expected, "{}", subject.name);
+        assert_eq!(keys(store, Family::Trees, b""), before);
+    });
+}
+
+#[test]
 fn a_reopened_store_holds_what_was_written() {
     let place = Place::new();
     {
@@ -265,14 +313,24 @@ fn a_reader_holds_no_deleted_file_once_it_has_caught_up() {
     assert_eq!(keys(&reader, Family::Data, b"").len(), 100, "it reads on from unlinked files");
     reader.catch_up().unwrap();
     assert!(keys(&reader, Family::Data, b"").is_empty());
-    let held: Vec<_> = std::fs::read_dir("/proc/self/fd")
-        .unwrap()
-        .flatten()
-        .filter_map(|link| std::fs::read_link(link.path()).ok())
-        .filter(|target| target.starts_with(place.db()))
-        .filter(|target| target.to_string_lossy().ends_with(".sst (deleted)"))
-        .collect();
-    assert!(held.is_empty(), "{held:?}");
+    assert_eq!(place.held_files(), 0);
+}
+
+#[test]
+fn a_reader_reads_on_in_files_that_were_dropped_until_it_catches_up() {
+    let place = Place::new();
+    let store = place.create();
+    load(&store, Family::Data, 0..100, 10_000);
+    load(&store, Family::Data, 100..200, 10_000);
+    let reader = place.reader();
+    store.drop_files(Family::Data, &0_u64.to_be_bytes(), &99_u64.to_be_bytes()).unwrap();
+    for number in 0_u64..200 {
+        let value = reader.get(Family::Data, &number.to_be_bytes()).unwrap().unwrap();
+        assert_eq!(value, vec![number as u8; 10_000]);
+    }
+    reader.catch_up().unwrap();
+    assert_eq!(keys(&reader, Family::Data, b"").len(), 100);
+    assert_eq!(place.held_files(), 0, "a reader that caught up holds no space");
 }
 
 #[test]

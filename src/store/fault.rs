@@ -166,6 +166,10 @@ impl<S: Store> Store for FaultStore<S> {
     fn reclaim(&self, family: Family, first: &[u8], last: &[u8]) -> Result<(), StoreError> {
         self.change(|| self.inner.reclaim(family, first, last))
     }
+
+    fn drop_files(&self, family: Family, first: &[u8], last: &[u8]) -> Result<(), StoreError> {
+        self.change(|| self.inner.drop_files(family, first, last))
+    }
 }
 
 struct FaultLoad<'a, S> {

@@ -159,9 +159,34 @@ impl Store for MemoryStore {
         Ok(loads.iter().filter_map(extent).collect())
     }
 
-    fn reclaim(&self, _family: Family, _first: &[u8], _last: &[u8]) -> Result<(), StoreError> {
-        // What is deleted takes no space here.
-        self.writable().map(drop)
+    fn reclaim(&self, family: Family, first: &[u8], last: &[u8]) -> Result<(), StoreError> {
+        // What is deleted takes no space here: only the files become one.
+        let mut state = self.writable()?;
+        let loads = state.loads.entry(family).or_default();
+        let overlaps =
+            |load: &&KeyRange| load.0.as_slice() <= last && first <= load.1.as_slice();
+        let rewritten: Vec<_> = loads.iter().filter(overlaps).cloned().collect();
+        let start = rewritten.iter().map(|(first, _)| first).min();
+        let end = rewritten.iter().map(|(_, last)| last).max();
+        if let (Some(start), Some(end)) = (start, end) {
+            loads.retain(|load| !rewritten.contains(load));
+            loads.push((start.clone(), end.clone()));
+            loads.sort();
+        }
+        Ok(())
+    }
+
+    fn drop_files(&self, family: Family, first: &[u8], last: &[u8]) -> Result<(), StoreError> {
+        let mut state = self.writable()?;
+        let loads = state.loads.entry(family).or_default();
+        let is_inside =
+            |load: &KeyRange| first <= load.0.as_slice() && load.1.as_slice() <= last;
+        let (dropped, kept) = loads.drain(..).partition(is_inside);
+        *loads = kept;
+        let entries = state.families.entry(family).or_default();
+        let dropped: Vec<KeyRange> = dropped;
+        entries.retain(|key, _| !dropped.iter().any(|(first, last)| first <= key && key <= last));
+        Ok(())
     }
 }
 

@@ -284,12 +284,21 @@ pub trait Store: Send + Sync {
     /// As [`Store::read`].
     fn extents(&self, family: Family) -> Result<Vec<Extent>, StoreError>;
 
-    /// Rewrites the files that overlap `first..=last`, so that the space of
-    /// deleted keys in that range returns to the file system at once.
+    /// Rewrites the files that overlap `first..=last` into as few as they fit in,
+    /// so that the space of deleted keys in that range returns to the file system
+    /// at once. When it returns, none of those files is left.
+    ///
+    /// # Errors
+    /// As [`Store::write`]; what the files held is still there.
+    fn reclaim(&self, family: Family, first: &[u8], last: &[u8]) -> Result<(), StoreError>;
+
+    /// Removes the files that lie wholly in `first..=last`, with all keys in
+    /// them, without reading or writing what they hold. Keys in files that reach
+    /// beyond the range stay, and so may files that were not bulk-loaded.
     ///
     /// # Errors
     /// As [`Store::write`].
-    fn reclaim(&self, family: Family, first: &[u8], last: &[u8]) -> Result<(), StoreError>;
+    fn drop_files(&self, family: Family, first: &[u8], last: &[u8]) -> Result<(), StoreError>;
 }
 
 /// A store owned by several, such as a writer and those who look at it.
@@ -338,6 +347,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn reclaim(&self, family: Family, first: &[u8], last: &[u8]) -> Result<(), StoreError> {
         (**self).reclaim(family, first, last)
+    }
+
+    fn drop_files(&self, family: Family, first: &[u8], last: &[u8]) -> Result<(), StoreError> {
+        (**self).drop_files(family, first, last)
     }
 }
 

@@ -7,7 +7,8 @@
 //! Invariants:
 //! - `data` and `trees` are written by bulk loads alone and never compacted on
 //!   their own: their keys never overlap, so their files lie in the bottom level
-//!   from the start. Only [`Store::reclaim`] rewrites them.
+//!   from the start. Only [`Store::reclaim`] rewrites them, and looks whether it
+//!   did; only that and [`Store::drop_files`] remove any.
 //! - A bulk load's file is fsynced by `SstFileWriter::finish`, and its place in
 //!   the store by the manifest that ingestion syncs.
 //! - After a failed write, what reached the disk is unknown: the handle refuses
@@ -17,6 +18,7 @@
 //!
 //! Imports: nothing of ours but the store's own types.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -26,9 +28,10 @@ use std::time::Duration;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily,
     ColumnFamilyDescriptor, CompactOptions, DB, DBCompressionType, Direction, ErrorKind,
-    FlushOptions, InfoLogger, IngestExternalFileOptions, IteratorMode, LogLevel, Options,
-    ReadOptions, SstFileWriter, WriteBatch, WriteOptions,
+    FlushOptions, InfoLogger, IngestExternalFileOptions, IteratorMode, LiveFile, LogLevel, Options,
+    ReadOptions, SstFileWriter, WaitForCompactOptions, WriteBatch, WriteOptions,
 };
+use rustix::fs::statvfs;
 
 use crate::store::{
     Batch, BulkLoad, Change, Durability, Extent, Family, Store, StoreError, VisitEntry,
@@ -46,6 +49,8 @@ const LOG_BYTES_MAX: u64 = 64 << 20;
 const LOAD_SYNC_BYTES: u64 = 4 << 20;
 /// Bits of a Bloom filter for each key: about one wrong "maybe" in a hundred.
 const BLOOM_BITS: f64 = 10.0;
+/// How long to ask the engine why a rewrite failed.
+const FAILURE_WAIT_MICROSECONDS: u64 = 2_000_000;
 /// Tries to open a reader while the writer replaces its manifest.
 const READER_TRIES: u32 = 5;
 /// Threads that open files at most, and files that one opens at least.
@@ -146,6 +151,39 @@ impl RocksStore {
             return Err(StoreError::Poisoned);
         }
         Ok(tmp)
+    }
+
+    /// The names of the files that overlap `first..=last`.
+    fn file_names(
+        &self,
+        family: Family,
+        first: &[u8],
+        last: &[u8],
+    ) -> Result<BTreeSet<String>, StoreError> {
+        let files = self.db.live_files().map_err(failed("listing files"))?;
+        let overlaps = |file: &LiveFile| {
+            let start = file.start_key.as_deref().unwrap_or_default();
+            let end = file.end_key.as_deref().unwrap_or_default();
+            file.column_family_name == family.name() && start <= last && first <= end
+        };
+        Ok(files.into_iter().filter(overlaps).map(|file| file.name).collect())
+    }
+
+    /// Finds out why a rewrite left a file in place.
+    fn rewrite_failed(&self, file: &str) -> Result<(), StoreError> {
+        let action = "rewriting files";
+        let mut patience = WaitForCompactOptions::default();
+        patience.set_timeout(FAILURE_WAIT_MICROSECONDS);
+        self.checked(action, self.db.wait_for_compact(&patience))?;
+        // The engine got over it: once it had removed what it could not finish,
+        // there was space again.
+        self.poisoned.store(true, Ordering::Release);
+        let detail = format!("{} is still in place", file.trim_start_matches('/'));
+        let free = statvfs(self.db.path()).map_or(u64::MAX, |disk| disk.f_bavail * disk.f_frsize);
+        if free < FILE_BYTES {
+            return Err(StoreError::Full { action, detail });
+        }
+        Err(StoreError::Failed { action, detail })
     }
 
     fn checked<T>(
@@ -259,13 +297,24 @@ impl Store for RocksStore {
         let handle = self.family(family)?;
         // The marks of deletion must be in a file to take part in a rewrite.
         self.checked("flushing", self.db.flush_cf_opt(handle, &FlushOptions::default()))?;
+        let before = self.file_names(family, first, last)?;
         let mut options = CompactOptions::default();
         options.set_exclusive_manual_compaction(false);
-        options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
-        // The engine reports no outcome of this; what could not be rewritten
-        // shows as space that was not freed.
+        // "Forced" would write everything that has marks of deletion twice.
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
         self.db.compact_range_cf_opt(handle, Some(first), Some(last), &options);
-        Ok(())
+        // The engine reports no outcome of that; a file still there tells.
+        let after = self.file_names(family, first, last)?;
+        match before.intersection(&after).next() {
+            None => Ok(()),
+            Some(file) => self.rewrite_failed(file),
+        }
+    }
+
+    fn drop_files(&self, family: Family, first: &[u8], last: &[u8]) -> Result<(), StoreError> {
+        self.writable()?;
+        let handle = self.family(family)?;
+        self.checked("dropping files", self.db.delete_file_in_range_cf(handle, first, last))
     }
 }
 
