@@ -33,6 +33,13 @@ pub trait Monitor: Send + Sync {
     /// The work moved on to another phase.
     fn phase(&self, _name: &str) {}
 
+    /// The work moved on to another phase, and counts from nothing again: in it,
+    /// there is so much to do, items and bytes.
+    fn begin(&self, name: &str, items: u64, bytes: u64) {
+        self.phase(name);
+        self.total(items, bytes);
+    }
+
     /// Whether the work should stop as soon as it can do so cleanly.
     fn cancelled(&self) -> bool {
         false

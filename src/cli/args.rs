@@ -13,6 +13,7 @@ use crate::base::time::parse_duration;
 use crate::cli::create_options::CreateArguments;
 use crate::cli::policy::PolicyOptions;
 use crate::compression::Compression;
+use crate::gc::MaxUnused;
 use crate::view::TimeFormat;
 
 const STYLES: Styles = Styles::styled()
@@ -292,10 +293,11 @@ pub(crate) struct GcArguments {
     /// Only tell what would be done
     #[arg(long, short = 'n')]
     pub(crate) dry_run: bool,
-    /// The share of a file, in percent, that may be garbage before it is
-    /// rewritten
-    #[arg(long, default_value = "5", value_parser = percent, value_name = "PERCENT")]
-    pub(crate) max_unused: f64,
+    /// How much garbage may stay rather than be rewritten with what is around
+    /// it: a share of each file (5% or 5), bytes in all (100M), or `unlimited`.
+    /// Files that are garbage altogether go in any case
+    #[arg(long, default_value = "5%", value_parser = max_unused, value_name = "LIMIT")]
+    pub(crate) max_unused: MaxUnused,
 }
 
 #[derive(Debug, Args)]
@@ -372,12 +374,10 @@ fn duration(text: &str) -> Result<Duration, String> {
     duration.ok_or_else(|| "a number with a unit is expected, such as 30s, 5m or 2h".to_owned())
 }
 
-fn percent(text: &str) -> Result<f64, String> {
-    let number = text.strip_suffix('%').unwrap_or(text).parse::<f64>();
-    number
-        .ok()
-        .filter(|percent| (0.0..=100.0).contains(percent))
-        .ok_or_else(|| "a number between 0 and 100 is expected".to_owned())
+fn max_unused(text: &str) -> Result<MaxUnused, String> {
+    MaxUnused::parse(text).ok_or_else(|| {
+        "a share such as 5%, a size such as 100M, or `unlimited` is expected".to_owned()
+    })
 }
 
 pub(crate) fn size(text: &str) -> Result<u64, String> {
@@ -418,8 +418,8 @@ mod tests {
         assert_eq!(size("64MiB"), Ok(64 << 20));
         assert_eq!(size("1g"), Ok(1 << 30));
         assert!(size("x").is_err() && size("99999999999G").is_err());
-        assert_eq!(percent("5%"), Ok(5.0));
-        assert!(percent("101").is_err() && percent("NaN").is_err());
+        assert_eq!(max_unused("5%"), Ok(MaxUnused::Percent(5.0)));
+        assert!(max_unused("101").is_err());
         assert_eq!(duration("0"), Ok(Duration::ZERO));
         assert!(duration("5").is_err());
     }

@@ -230,6 +230,17 @@ impl Monitor for Terminal {
         }
     }
 
+    fn begin(&self, name: &str, items: u64, bytes: u64) {
+        self.items.store(0, Ordering::Relaxed);
+        self.bytes.store(0, Ordering::Relaxed);
+        if let Some(bar) = &self.bar {
+            // Rates and times to come are those of the phase.
+            bar.reset_eta();
+        }
+        self.total(items, bytes);
+        self.phase(name);
+    }
+
     fn cancelled(&self) -> bool {
         self.signals.received().is_some()
     }

@@ -44,6 +44,21 @@ impl SequenceSet {
         self.len
     }
 
+    /// The numbers of `first..=last` that are in the set, in order. Costs little
+    /// where there are none.
+    pub(crate) fn within(&self, first: u64, last: u64) -> impl Iterator<Item = u64> + '_ {
+        let end = (self.words.len() as u64).min((last / 64).saturating_add(1));
+        let words = (first / 64..end).filter_map(move |index| {
+            let bits = usize::try_from(index).ok().and_then(|index| self.words.get(index))?;
+            (*bits != 0).then_some((index * 64, *bits))
+        });
+        words
+            .flat_map(|(base, bits)| {
+                (0..64).filter(move |bit| bits >> bit & 1 == 1).map(move |bit| base + bit)
+            })
+            .filter(move |number| (first..=last).contains(number))
+    }
+
     /// How many numbers of `first..=last` are in the set.
     pub(crate) fn count(&self, first: u64, last: u64) -> u64 {
         let mut count = 0;
@@ -87,6 +102,9 @@ mod tests {
             prop_assert_eq!(set.len(), model.len() as u64);
             prop_assert_eq!(set.contains(a), model.contains(&a));
             prop_assert_eq!(set.count(first, last), model.range(first..=last).count() as u64);
+            let within: Vec<_> = set.within(first, last).collect();
+            prop_assert_eq!(within, model.range(first..=last).copied().collect::<Vec<_>>());
+            prop_assert_eq!(set.within(0, u64::MAX).count() as u64, set.len());
         }
     }
 

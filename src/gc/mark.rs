@@ -4,11 +4,10 @@ use crate::base::id::{ChunkId, SnapshotId, TreeId};
 use crate::base::progress::Monitor;
 use crate::dag::{Body, ChunkList, ChunkListRef, Kind, Segment, Tree};
 use crate::gc::bitmap::SequenceSet;
-use crate::gc::{GcError, GcReport};
+use crate::gc::plan::bytes_of;
+use crate::gc::{CANCEL_INTERVAL, GcError, GcReport};
 use crate::repository::{LiveLeases, ObjectKind, Repository, RepositoryError};
-
-/// Objects between two looks at whether the work was cancelled.
-const CANCEL_INTERVAL: u64 = 1024;
+use crate::store::Family;
 
 /// What is reachable.
 #[derive(Debug, Default)]
@@ -23,6 +22,19 @@ pub(crate) struct Marked {
 }
 
 impl Marked {
+    /// What is reachable in a family.
+    pub(crate) const fn live(&self, family: Family) -> &SequenceSet {
+        match family {
+            Family::Data => &self.chunks,
+            _ => &self.trees,
+        }
+    }
+
+    /// Whether the index knows all that the roots reach.
+    pub(crate) const fn is_whole(&self) -> bool {
+        self.missing_chunks == 0
+    }
+
     /// Starts the report with what was counted.
     pub(crate) fn report(&self) -> GcReport {
         GcReport {
@@ -60,9 +72,12 @@ pub(crate) fn mark(
         work: Vec::new(),
         visited: 0,
     };
+    // An estimate that is never too low: each tree is read once.
+    monitor.begin("marking", roots.len() as u64, bytes_of(repository, Family::Trees)?);
     for (snapshot, root) in roots {
         marker.work.push(Work::Tree(root));
         marker.run(snapshot)?;
+        monitor.advance(1, 0);
     }
     Ok(marker.marked)
 }
@@ -100,7 +115,6 @@ impl Marker<'_> {
     fn tree(&mut self, id: TreeId) -> Result<(), RepositoryError> {
         let Some(sequence) = self.enter(ObjectKind::Tree, id.as_bytes())? else { return Ok(()) };
         let tree = self.repository.tree_by_id(&id, Some(sequence))?;
-        self.monitor.advance(1, 0);
         self.work.extend(tree.trees().map(|tree| Work::Tree(tree.id)));
         if let Tree::Leaf(entries) = &tree {
             for entry in entries {
@@ -135,19 +149,22 @@ impl Marker<'_> {
             let id = crate::base::id::hex(id);
             RepositoryError::Missing { kind: kind.name(), id }
         })?;
-        Ok(self.marked.trees.insert(locator.sequence).then_some(locator.sequence))
+        let is_new = self.marked.trees.insert(locator.sequence);
+        if is_new {
+            self.monitor.advance(0, u64::from(locator.stored_bytes));
+        }
+        Ok(is_new.then_some(locator.sequence))
     }
 
-    /// A chunk that the index lacks is damage, but none that a collection could
-    /// make worse: it is counted and passed over.
+    /// A chunk that the index lacks is damage. It is counted, and what lies where
+    /// the hint says is kept, so that a repair of the index may find it again.
     fn segments(&mut self, segments: &[Segment]) -> Result<(), RepositoryError> {
         for segment in segments {
-            let Segment::Chunk { id, .. } = segment else { continue };
-            match self.locate_chunk(id)? {
-                Some(sequence) => {
-                    self.marked.chunks.insert(sequence);
-                }
-                None => self.marked.missing_chunks += 1,
+            let Segment::Chunk { id, hint, .. } = segment else { continue };
+            let found = self.locate_chunk(id)?;
+            self.marked.missing_chunks += u64::from(found.is_none());
+            if let Some(sequence) = found.or(*hint) {
+                self.marked.chunks.insert(sequence);
             }
         }
         Ok(())

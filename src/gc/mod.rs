@@ -1,7 +1,8 @@
 //! Collecting garbage: what no snapshot and no live lease reaches.
 //!
-//! Purpose: [`collect`] marks every object that is reachable, then rewrites only
-//! those files of the bulk-loaded families in which enough is dead.
+//! Purpose: [`collect`] marks every object that is reachable, drops the files of
+//! the bulk-loaded families in which all is dead, and rewrites only those in
+//! which enough is. Then it joins small files.
 //!
 //! Invariants (see `docs/gc.md`):
 //! - Roots are the snapshots and what live leases name, read under the lease
@@ -16,48 +17,71 @@
 //! Imports: `base`, `dag`, `repository`, `store`.
 
 mod bitmap;
+mod limit;
 mod mark;
+#[cfg(test)]
+mod model;
 mod plan;
 mod sweep;
 #[cfg(test)]
 mod tests;
 
+use std::ops::ControlFlow;
+
 use crate::base::progress::Monitor;
-use crate::repository::{LiveLeases, RepositoryError, Writer};
+use crate::gc::sweep::{ORDER, Step};
+use crate::repository::{LiveLeases, Repository, RepositoryError, Writer};
+use crate::store::Family;
+
+pub use limit::MaxUnused;
+
+/// Objects between two looks at whether the work was cancelled.
+const CANCEL_INTERVAL: u64 = 1024;
+/// Bytes of small files that are joined at once.
+const MERGE_BYTES_MAX: u64 = 256 << 20;
 
 /// What a collection is asked to do.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct GcOptions {
-    /// The share of a file, in percent, that may be garbage before the file is
-    /// rewritten.
-    pub max_unused_percent: f64,
+    /// How much garbage may stay where it is.
+    pub max_unused: MaxUnused,
     /// Only tell what would be done.
     pub dry_run: bool,
 }
 
-/// What a collection found and did.
+/// What a collection found and did, or would do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GcReport {
     /// Snapshots that are roots.
     pub snapshots: u64,
     /// Deleted snapshots that a reader still uses.
     pub leased_snapshots: u64,
+    /// Deleted snapshots that can no longer be had back.
+    pub forgotten_snapshots: u64,
     /// Chunks that are reachable.
     pub live_chunks: u64,
     /// Trees and pages of chunk lists that are reachable.
     pub live_trees: u64,
-    /// Chunks removed (or to be removed).
+    /// Chunks removed.
     pub deleted_chunks: u64,
-    /// Trees and pages of chunk lists removed (or to be removed).
+    /// Trees and pages of chunk lists removed.
     pub deleted_trees: u64,
     /// Chunks that snapshots name and the index lacks: damage.
     pub missing_chunks: u64,
+    /// Files that were garbage altogether, removed whole.
+    pub dropped_files: u64,
+    /// Files rewritten for their garbage.
+    pub rewritten_files: u64,
+    /// Small files joined into larger ones.
+    pub joined_files: u64,
     /// Bytes of the files before.
     pub bytes_before: u64,
-    /// Bytes given back to the file system (or about that many).
+    /// Bytes given back to the file system (in a dry run about that many).
     pub freed_bytes: u64,
-    /// Bytes rewritten to free them (or to be rewritten).
+    /// Bytes written to free them.
     pub rewritten_bytes: u64,
+    /// Bytes written to join small files.
+    pub joined_bytes: u64,
     /// Garbage left in place.
     pub unused_bytes: u64,
 }
@@ -74,20 +98,73 @@ pub fn collect(
     monitor: &dyn Monitor,
 ) -> Result<GcReport, GcError> {
     let leases = LiveLeases::read(writer.layout())?;
-    monitor.phase("marking");
-    let marked = mark::mark(writer, &leases, monitor)?;
-    monitor.phase("weighing");
-    let plan = plan::plan(writer, &marked, options.max_unused_percent)?;
+    let mut report = collect_beside(writer, &leases, options, &ORDER, monitor)?;
+    if !options.dry_run {
+        writer.close()?;
+        report.freed_bytes = report.bytes_before.saturating_sub(plan::total_bytes(writer)?);
+    }
+    Ok(report)
+}
+
+/// Collects what neither snapshots nor these leases reach.
+fn collect_beside(
+    repository: &Repository,
+    leases: &LiveLeases,
+    options: GcOptions,
+    order: &[Step],
+    monitor: &dyn Monitor,
+) -> Result<GcReport, GcError> {
+    let marked = mark::mark(repository, leases, monitor)?;
+    let plan = plan::plan(repository, &marked, options.max_unused, monitor)?;
     let mut report = marked.report();
     plan.add_to(&mut report);
-    if options.dry_run {
-        return Ok(report);
+    report.forgotten_snapshots = deleted_snapshots(repository)?;
+    if !options.dry_run {
+        sweep::sweep(repository, &marked, &plan, order, monitor)?;
     }
-    monitor.phase("sweeping");
-    sweep::sweep(writer, &marked, &plan, monitor)?;
-    writer.close()?;
-    report.freed_bytes = report.bytes_before.saturating_sub(plan::total_bytes(writer)?);
+    join_small_files(repository, options, &mut report, monitor)?;
     Ok(report)
+}
+
+/// Joins small files, those that the sweep left among them.
+fn join_small_files(
+    repository: &Repository,
+    options: GcOptions,
+    report: &mut GcReport,
+    monitor: &dyn Monitor,
+) -> Result<(), GcError> {
+    let merges = repository.merges(MERGE_BYTES_MAX)?;
+    let (files, bytes) = merges
+        .iter()
+        .fold((0, 0), |(files, bytes), merge| (files + merge.files, bytes + merge.bytes));
+    report.joined_files = files;
+    report.joined_bytes = bytes;
+    if options.dry_run || merges.is_empty() {
+        return Ok(());
+    }
+    monitor.begin("joining small files", files, bytes);
+    for merge in &merges {
+        if monitor.cancelled() {
+            return Err(GcError::Cancelled);
+        }
+        repository.merge(merge)?;
+        monitor.advance(merge.files, merge.bytes);
+    }
+    Ok(())
+}
+
+/// How many deleted snapshots can still be had back.
+fn deleted_snapshots(repository: &Repository) -> Result<u64, RepositoryError> {
+    let prefix = b"deleted/";
+    let mut count = 0;
+    repository.store().scan(Family::Meta, prefix, &mut |key, _| {
+        if !key.starts_with(prefix) {
+            return ControlFlow::Break(());
+        }
+        count += 1;
+        ControlFlow::Continue(())
+    })?;
+    Ok(count)
 }
 
 /// Why a collection ended early.

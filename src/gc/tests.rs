@@ -9,11 +9,11 @@ use crate::base::progress::Silent;
 use crate::chunking::ChunkerConfig;
 use crate::compression::Compression;
 use crate::dag::*;
-use crate::gc::{GcOptions, GcReport, collect};
+use crate::gc::{GcOptions, GcReport, MaxUnused, collect};
 use crate::repository::testing::{manifest, node};
 use crate::repository::{PreparedChunk, Reader, Session, Writer, envelope};
 
-const ALL: GcOptions = GcOptions { max_unused_percent: 0.0, dry_run: false };
+const ALL: GcOptions = GcOptions { max_unused: MaxUnused::Percent(0.0), dry_run: false };
 const CHUNK_BYTES: usize = 32 << 10;
 
 fn open(root: &Path) -> Writer {
@@ -185,8 +185,7 @@ fn garbage_below_the_share_stays_and_is_used_again() {
     let id = snapshot(&writer, 0..100, 1);
     snapshot(&writer, 0..98, 2);
     writer.delete_snapshots(&[id]).unwrap();
-    let options = GcOptions { max_unused_percent: 5.0, dry_run: false };
-    let report = collect(&writer, options, &Silent).unwrap();
+    let report = collect(&writer, GcOptions::default(), &Silent).unwrap();
     assert_eq!(report.deleted_chunks, 0);
     assert!(report.rewritten_bytes < CHUNK_BYTES as u64, "trees at most: {report:?}");
     assert!(report.unused_bytes >= 2 * CHUNK_BYTES as u64, "{report:?}");

@@ -13,7 +13,7 @@ use crate::base::id::{SnapshotId, TreeId};
 use crate::base::progress::{Monitor, Silent};
 use crate::chunking::ChunkerConfig;
 use crate::dag::{Body, ChunkListRef, Content, Kind, Node, Segment, Tree, TreeRef};
-use crate::gc::{GcOptions, collect};
+use crate::gc::{GcOptions, MaxUnused, collect};
 use crate::ingest::*;
 use crate::repository::{Repository, ScanKey, ScanPage};
 use crate::store::{Batch, Durability, Family};
@@ -353,7 +353,7 @@ proptest! {
                     let ids: Vec<_> =
                         scene.writer.snapshots().unwrap().iter().map(|(id, _)| *id).collect();
                     scene.writer.delete_snapshots(&ids).unwrap();
-                    let options = GcOptions { max_unused_percent: 0.0, dry_run: false };
+                    let options = GcOptions { max_unused: MaxUnused::Percent(0.0), dry_run: false };
                     collect(&scene.writer, options, &Silent).unwrap();
                 }
                 _ => {}

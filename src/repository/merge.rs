@@ -46,6 +46,13 @@ impl Repository {
                 merges.extend(extents.get(range).and_then(|parts| Merge::of(family, parts)));
             }
         }
+        for family in [Family::Snapshots, Family::Meta] {
+            let extents = self.store.extents(family)?;
+            let sizes: Vec<_> = extents.iter().map(|extent| extent.bytes).collect();
+            if is_scattered(&sizes, bytes_max) {
+                merges.extend(Merge::of(family, &extents));
+            }
+        }
         Ok(merges)
     }
 
@@ -73,7 +80,8 @@ impl Repository {
 
 impl Merge {
     fn of(family: Family, parts: &[Extent]) -> Option<Self> {
-        let (first, last) = (parts.first()?.first.clone(), parts.last()?.last.clone());
+        let first = parts.iter().map(|part| &part.first).min()?.clone();
+        let last = parts.iter().map(|part| &part.last).max()?.clone();
         let bytes = parts.iter().map(|part| part.bytes).sum();
         Some(Self { family, first, last, files: parts.len() as u64, bytes })
     }
@@ -122,6 +130,16 @@ fn is_worth_joining(sizes: &[u64]) -> bool {
     let weight = |size: &u64| (*size).max(PART_BYTES);
     let largest = sizes.iter().map(weight).max().unwrap_or(0);
     sizes.len() >= PARTS && sizes.iter().map(weight).sum::<u64>() >= GROWTH * largest
+}
+
+/// Whether to join all files of a family whose keys come in no order. Its files
+/// hold a key or two each and lie side by side, so the engine finds nothing to
+/// join; and whatever is joined draws in the large file between. That is worth it
+/// once the small ones weigh a part of it.
+fn is_scattered(sizes: &[u64], bytes_max: u64) -> bool {
+    let small = sizes.iter().filter(|size| **size <= PART_BYTES).count();
+    let total: u64 = sizes.iter().sum();
+    small >= 2 * PARTS && small as u64 * PART_BYTES * GROWTH >= total && total <= bytes_max
 }
 
 #[cfg(test)]
@@ -187,6 +205,18 @@ mod tests {
             assert!(rewritten <= 5 * 10_000 * size.max(PART_BYTES), "{rewritten} for {size}");
             assert!(most <= 64 * M);
         }
+    }
+
+    #[test]
+    fn scattered_files_are_joined_when_they_are_many_beside_what_they_draw_in() {
+        assert!(!is_scattered(&[1000; 15], M));
+        assert!(is_scattered(&[1000; 16], M));
+        let mut sizes = [1000; 30];
+        sizes[3] = 10 * M;
+        assert!(!is_scattered(&sizes, 64 * M), "ten megabytes for so few");
+        sizes[3] = 7 * M;
+        assert!(is_scattered(&sizes, 64 * M));
+        assert!(!is_scattered(&sizes, M), "too much at once");
     }
 
     proptest! {

@@ -163,8 +163,7 @@ impl Store for MemoryStore {
         // What is deleted takes no space here: only the files become one.
         let mut state = self.writable()?;
         let loads = state.loads.entry(family).or_default();
-        let overlaps =
-            |load: &&KeyRange| load.0.as_slice() <= last && first <= load.1.as_slice();
+        let overlaps = |load: &&KeyRange| load.0.as_slice() <= last && first <= load.1.as_slice();
         let rewritten: Vec<_> = loads.iter().filter(overlaps).cloned().collect();
         let start = rewritten.iter().map(|(first, _)| first).min();
         let end = rewritten.iter().map(|(_, last)| last).max();
@@ -179,8 +178,7 @@ impl Store for MemoryStore {
     fn drop_files(&self, family: Family, first: &[u8], last: &[u8]) -> Result<(), StoreError> {
         let mut state = self.writable()?;
         let loads = state.loads.entry(family).or_default();
-        let is_inside =
-            |load: &KeyRange| first <= load.0.as_slice() && load.1.as_slice() <= last;
+        let is_inside = |load: &KeyRange| first <= load.0.as_slice() && load.1.as_slice() <= last;
         let (dropped, kept) = loads.drain(..).partition(is_inside);
         *loads = kept;
         let entries = state.families.entry(family).or_default();
