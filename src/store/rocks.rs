@@ -45,6 +45,9 @@ const BLOCK_CACHE_BYTES: usize = 32 << 20;
 const WRITE_BUFFER_BYTES: usize = 16 << 20;
 /// Bytes of log after which all families are written to files.
 const LOG_BYTES_MAX: u64 = 64 << 20;
+/// Bytes by which the manifest grows. The engine would take 4 MiB at once, and so
+/// could not even be opened to collect garbage on a disk with less to spare.
+const MANIFEST_STEP_BYTES: usize = 64 << 10;
 /// Bytes of a bulk load after which the system is asked to write them out.
 const LOAD_SYNC_BYTES: u64 = 4 << 20;
 /// Bits of a Bloom filter for each key: about one wrong "maybe" in a hundred.
@@ -388,6 +391,7 @@ fn database_options() -> Options {
     options.set_max_open_files(-1);
     options.set_max_background_jobs(2);
     options.set_max_total_wal_size(LOG_BYTES_MAX);
+    options.set_manifest_preallocation_size(MANIFEST_STEP_BYTES);
     options.set_keep_log_file_num(2);
     options.set_log_level(LogLevel::Warn);
     options.set_stats_dump_period_sec(0);

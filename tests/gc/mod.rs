@@ -1,4 +1,7 @@
 //! `gc` returns what nothing reaches, and nothing else.
 
 mod beside_a_mount;
+mod cost;
+mod full_disk;
 mod reclaim;
+mod small_files;
