@@ -149,6 +149,12 @@ mod tests {
 
     const M: u64 = 1 << 20;
 
+    /// First and last file of each stretch.
+    fn joined(sizes: &[u64], bytes_max: u64) -> Vec<(usize, usize)> {
+        let merges = merges_of(sizes, bytes_max);
+        merges.into_iter().map(|merge| (merge.start, merge.end - 1)).collect()
+    }
+
     #[test]
     fn few_files_and_large_files_are_left_alone() {
         assert!(merges_of(&[], 64 * M).is_empty());
@@ -164,16 +170,17 @@ mod tests {
         let mut sizes = vec![128 * M];
         sizes.extend([5000; 9]);
         sizes.push(100 * M);
-        assert_eq!(merges_of(&sizes, 64 * M), [1..10]);
+        assert_eq!(joined(&sizes, 64 * M), [(1, 9)]);
         let files_of_one_size = [20 * M; 8];
-        assert_eq!(merges_of(&files_of_one_size, u64::MAX), [0..8]);
+        assert_eq!(joined(&files_of_one_size, u64::MAX), [(0, 7)]);
         assert!(merges_of(&files_of_one_size, 64 * M).is_empty(), "too much at once");
     }
 
     #[test]
     fn what_is_too_much_at_once_is_joined_in_parts() {
         let sizes = [M; 200];
-        assert_eq!(merges_of(&sizes, 64 * M), [0..64, 64..128, 128..192, 192..200]);
+        let expected = [(0, 63), (64, 127), (128, 191), (192, 199)];
+        assert_eq!(joined(&sizes, 64 * M), expected);
     }
 
     /// Adds files one by one, joining as `create` does. Returns the sizes in the

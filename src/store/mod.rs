@@ -88,7 +88,9 @@ pub enum StoreError {
         path: String,
     },
     /// The disk is full.
-    #[error("No space left on the device while {action} ({detail})")]
+    #[error(
+        "No space left on the device while {action} ({detail}); make room and run the command again"
+    )]
     Full {
         /// What was being done.
         action: &'static str,

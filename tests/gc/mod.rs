@@ -3,5 +3,6 @@
 mod beside_a_mount;
 mod cost;
 mod full_disk;
+mod killed;
 mod reclaim;
 mod small_files;

@@ -36,10 +36,15 @@ impl Repo {
 
     /// Makes a repository at `path`.
     pub(crate) fn at(path: &Path) -> Self {
-        let directory = path.parent().expect("a repository is in a directory").to_owned();
-        let repo = Self { path: path.to_owned(), directory, _scratch: None };
+        let repo = Self::existing(path);
         repo.ok(["init"]);
         repo
+    }
+
+    /// Names a repository that is there, and whatever is beside it.
+    pub(crate) fn existing(path: &Path) -> Self {
+        let directory = path.parent().expect("a repository is in a directory").to_owned();
+        Self { path: path.to_owned(), directory, _scratch: None }
     }
 
     /// Where it is.

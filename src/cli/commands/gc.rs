@@ -14,6 +14,7 @@ use crate::gc::{GcOptions, GcReport, collect};
 /// The fields of a collection in JSON; others may rely on their names.
 #[derive(Serialize)]
 struct Facts {
+    r#type: &'static str,
     dry_run: bool,
     snapshots: u64,
     leased_snapshots: u64,
@@ -71,6 +72,7 @@ fn record(report: &GcReport) -> Record {
 
 fn facts(report: &GcReport, dry_run: bool) -> Facts {
     Facts {
+        r#type: "summary",
         dry_run,
         snapshots: report.snapshots,
         leased_snapshots: report.leased_snapshots,
