@@ -276,6 +276,26 @@ fn rewriting_a_range_joins_its_files_and_changes_no_key() {
 }
 
 #[test]
+fn rewriting_reaches_files_on_both_sides_of_what_is_not_in_the_bottom_yet() {
+    let place = Place::new();
+    let store = place.create();
+    let range = (b"a".as_slice(), b"z".as_slice());
+    for key in [b"b", b"c", b"x", b"y"] {
+        put(&store, Family::Snapshots, key, b"old");
+        store.flush().unwrap();
+        store.reclaim(Family::Snapshots, key, key).unwrap();
+    }
+    for key in [b"m", b"n"] {
+        put(&store, Family::Snapshots, key, b"new");
+        store.flush().unwrap();
+    }
+    store.reclaim(Family::Snapshots, range.0, range.1).unwrap();
+    assert_eq!(keys(&store, Family::Snapshots, b"").len(), 6);
+    let files = store.extents(Family::Snapshots).unwrap().len();
+    assert!(files <= 3, "{files} files are left");
+}
+
+#[test]
 fn a_reopened_store_holds_what_was_written() {
     let place = Place::new();
     {

@@ -18,7 +18,7 @@
 //!
 //! Imports: nothing of ours but the store's own types.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -28,7 +28,7 @@ use std::time::Duration;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily,
     ColumnFamilyDescriptor, CompactOptions, DB, DBCompressionType, Direction, ErrorKind,
-    FlushOptions, InfoLogger, IngestExternalFileOptions, IteratorMode, LiveFile, LogLevel, Options,
+    FlushOptions, InfoLogger, IngestExternalFileOptions, IteratorMode, LogLevel, Options,
     ReadOptions, SstFileWriter, WaitForCompactOptions, WriteBatch, WriteOptions,
 };
 use rustix::fs::statvfs;
@@ -156,20 +156,23 @@ impl RocksStore {
         Ok(tmp)
     }
 
-    /// The names of the files that overlap `first..=last`.
-    fn file_names(
+    /// The files that overlap `first..=last`, by name, with their first and last
+    /// keys.
+    fn file_ranges(
         &self,
         family: Family,
         first: &[u8],
         last: &[u8],
-    ) -> Result<BTreeSet<String>, StoreError> {
+    ) -> Result<BTreeMap<String, (Vec<u8>, Vec<u8>)>, StoreError> {
         let files = self.db.live_files().map_err(failed("listing files"))?;
-        let overlaps = |file: &LiveFile| {
-            let start = file.start_key.as_deref().unwrap_or_default();
-            let end = file.end_key.as_deref().unwrap_or_default();
-            file.column_family_name == family.name() && start <= last && first <= end
-        };
-        Ok(files.into_iter().filter(overlaps).map(|file| file.name).collect())
+        let of_family = files.into_iter().filter(|file| file.column_family_name == family.name());
+        let ranges = of_family.map(|file| {
+            let range = (file.start_key.unwrap_or_default(), file.end_key.unwrap_or_default());
+            (file.name, range)
+        });
+        Ok(ranges
+            .filter(|(_, (start, end))| start.as_slice() <= last && first <= end.as_slice())
+            .collect())
     }
 
     /// Finds out why a rewrite left a file in place.
@@ -300,17 +303,25 @@ impl Store for RocksStore {
         let handle = self.family(family)?;
         // The marks of deletion must be in a file to take part in a rewrite.
         self.checked("flushing", self.db.flush_cf_opt(handle, &FlushOptions::default()))?;
-        let before = self.file_names(family, first, last)?;
         let mut options = CompactOptions::default();
         options.set_exclusive_manual_compaction(false);
         // "Forced" would write everything that has marks of deletion twice.
         options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
-        self.db.compact_range_cf_opt(handle, Some(first), Some(last), &options);
-        // The engine reports no outcome of that; a file still there tells.
-        let after = self.file_names(family, first, last)?;
-        match before.intersection(&after).next() {
-            None => Ok(()),
-            Some(file) => self.rewrite_failed(file),
+        // The engine reports no outcome of this; a file still there tells. It stops
+        // at files that it made itself, so what lies behind them takes another go.
+        let mut left = self.file_ranges(family, first, last)?;
+        let (mut first, mut last) = (first.to_vec(), last.to_vec());
+        loop {
+            self.db.compact_range_cf_opt(handle, Some(&first), Some(&last), &options);
+            let now = self.file_ranges(family, &first, &last)?;
+            let count = left.len();
+            left.retain(|name, _| now.contains_key(name));
+            let Some((name, (start, end))) = left.first_key_value() else { return Ok(()) };
+            if left.len() == count {
+                return self.rewrite_failed(name);
+            }
+            first = left.values().map(|(start, _)| start).min().unwrap_or(start).clone();
+            last = left.values().map(|(_, end)| end).max().unwrap_or(end).clone();
         }
     }
 

@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::process::Stdio;
 
+use crate::support::args;
 use crate::support::compare::{Rules, assert_same};
 use crate::support::fixture::plain_tree;
 use crate::support::generate::file;
 use crate::support::mount::Mount;
 use crate::support::need::require_fuse;
-use crate::support::repo::Repo;
+use crate::support::repo::{Repo, id_of};
 use crate::support::scratch::Scratch;
 use crate::support::tools::cp_copy;
 
@@ -39,7 +40,9 @@ fn files_stay_few_beside_a_mount_that_reads_on_and_every_snapshot_is_whole() {
     let mut middle = None;
     for round in 0..SNAPSHOTS {
         file(&source.join("changed"), format!("in round {round}").repeat(100).as_bytes());
-        let id = repo.create(&source);
+        let outcome = repo.ok(args!["create", "--json", &source]);
+        assert_eq!(outcome.error(), "", "nothing to remark in round {round}");
+        let id = id_of(&outcome.json());
         if round == SNAPSHOTS / 2 {
             cp_copy(&source, &scratch.join("middle"));
             middle = Some(id);
