@@ -11,7 +11,7 @@
 //! - An index entry is removed before the object it names, so a dedup hit never
 //!   promises an object that is gone.
 //! - Garbage in files that are not rewritten stays indexed: it may be used again.
-//! - Memory: one bit for each sequence number ever given.
+//! - Memory: two bits for each sequence number ever given.
 //! - No clock decides anything.
 //!
 //! Imports: `base`, `dag`, `repository`, `store`.
