@@ -14,7 +14,7 @@ use crate::view::ViewError;
 const FAILED: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 const INCOMPLETE: u8 = 3;
-const DAMAGE: u8 = 4;
+pub(crate) const DAMAGE: u8 = 4;
 const NO_REPOSITORY: u8 = 10;
 const BUSY: u8 = 11;
 const NEWER: u8 = 13;
@@ -50,7 +50,7 @@ pub(crate) enum CommandError {
     /// Anything else, in one line.
     #[error("{0}")]
     Failed(String),
-    /// A child process said all there is to say and ended with this code.
+    /// All was said; the process ends with this code.
     #[error("")]
     Told(u8),
     /// Standard output is closed: whoever read it has enough.

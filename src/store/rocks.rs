@@ -62,6 +62,9 @@ const FILES_PER_THREAD: usize = 256;
 /// Pause between two of them.
 const READER_RETRY: Duration = Duration::from_millis(20);
 
+/// First and last key of a file.
+type KeyRange = (Vec<u8>, Vec<u8>);
+
 /// A store in a directory.
 pub struct RocksStore {
     db: DB,
@@ -163,7 +166,7 @@ impl RocksStore {
         family: Family,
         first: &[u8],
         last: &[u8],
-    ) -> Result<BTreeMap<String, (Vec<u8>, Vec<u8>)>, StoreError> {
+    ) -> Result<BTreeMap<String, KeyRange>, StoreError> {
         let files = self.db.live_files().map_err(failed("listing files"))?;
         let of_family = files.into_iter().filter(|file| file.column_family_name == family.name());
         let ranges = of_family.map(|file| {

@@ -7,7 +7,7 @@ use crate::base::format;
 use crate::cli::args::GcArguments;
 use crate::cli::audit::audited;
 use crate::cli::context::Context;
-use crate::cli::exit::{CommandError, Outcome};
+use crate::cli::exit::{CommandError, DAMAGE, Outcome};
 use crate::cli::output::Output;
 use crate::gc::{GcOptions, GcReport, collect};
 
@@ -55,6 +55,7 @@ pub(crate) fn run(context: &Context, arguments: &GcArguments) -> Result<Outcome,
     if report.missing_chunks > 0 {
         let count = format::plural(report.missing_chunks, "chunk is", "chunks are");
         context.note(&format!("Damage: {count} missing from the repository"));
+        return Err(CommandError::Told(DAMAGE));
     }
     Ok(Outcome::Done)
 }
