@@ -116,7 +116,7 @@ fn a_missing_attribute_switches_no_other_one_off() {
     let top = fixture.in_mount(&mount);
     let mut buffer = [0; 64];
     for path in [mount.point(), &mount.snapshot(&fixture.id), &top, &top.join("without")] {
-        for name in ["user.there", "security.x", "system.posix_acl_default", "trusted.x"] {
+        for name in ["user.there", "security.x", "system.missing", "trusted.x"] {
             let expected = match name {
                 // The kernel hides these from users.
                 "trusted.x" if !is_root() => [Errno::NODATA, Errno::OPNOTSUPP],

@@ -42,7 +42,8 @@ pub(crate) fn run(context: &Context, arguments: &GcArguments) -> Result<Outcome,
         let collected = collect(&writer, options, &terminal);
         terminal.finish();
         let report = collected.map_err(|error| context.signals.explain(error.into()))?;
-        trail.record(record(&report), Outcome::Done.code());
+        let is_damaged = report.missing_chunks > 0;
+        trail.record(record(&report), if is_damaged { DAMAGE } else { Outcome::Done.code() });
         Ok(report)
     })?;
     let mut output = Output::new();
