@@ -15,6 +15,7 @@ use fuser::{
 
 use crate::fuse::ahead::Ahead;
 use crate::fuse::guard::{Pinning, guarded};
+use crate::fuse::mount::Janitor;
 use crate::fuse::polling::Polling;
 use crate::fuse::statistics::Operation;
 use crate::fuse::tree::{FOREVER, Found, Tree};
@@ -29,6 +30,7 @@ const BACKGROUND_MAX: u16 = 64;
 pub(crate) struct Helpers {
     pub(crate) polling: Option<Polling>,
     pub(crate) ahead: Ahead,
+    pub(crate) janitor: Janitor,
 }
 
 /// Answers the kernel.
@@ -62,7 +64,11 @@ impl Driver {
         }
         guarded(self.tree.log(), operation.name(), || handler(&self.tree));
         self.tree.statistics().count(operation, begun);
-        if let Some(polling) = self.helpers.get().and_then(|helpers| helpers.polling.as_ref()) {
+        let Some(helpers) = self.helpers.get() else { return };
+        if self.tree.is_crowded() {
+            helpers.janitor.ask_to_shed();
+        }
+        if let Some(polling) = &helpers.polling {
             polling.wait();
         }
     }

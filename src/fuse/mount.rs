@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -203,7 +204,9 @@ impl Mount {
         let polling = device.map_err(refused)?.map(Polling::new);
         let notifier = session.notifier();
         let (ahead, jobs) = Ahead::new();
-        let _ = helpers.set(Helpers { polling, ahead });
+        let (sender, duties) = mpsc::channel();
+        let janitor = Janitor::new(sender.clone());
+        let _ = helpers.set(Helpers { polling, ahead, janitor: janitor.clone() });
         let serving = thread::Builder::new()
             .name("icecore-mount".to_owned())
             .spawn(move || session.run())
@@ -211,9 +214,9 @@ impl Mount {
         raise_readahead(&place);
         let (sending, kernel) = (tree.clone(), notifier.clone());
         let sender_ahead = thread::spawn(move || sending.send_ahead(&jobs, &kernel));
-        let (sender, duties) = mpsc::channel();
         let mountpoint = place.clone();
-        let janitor = thread::spawn(move || look_after(&tree, &mountpoint, &notifier, &duties));
+        let janitor =
+            thread::spawn(move || look_after(&tree, &mountpoint, &notifier, &janitor, &duties));
         Ok(Self { mountpoint: place, serving, sender_ahead, janitor: (sender, janitor) })
     }
 
@@ -255,7 +258,33 @@ impl Mount {
 #[derive(Clone, Copy, Debug)]
 enum Duty {
     Refresh,
+    Shed,
     Stop,
+}
+
+/// Asks for what a serving thread must not do itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Janitor {
+    duties: Sender<Duty>,
+    /// Whether shedding was asked for and has not been done.
+    is_shedding: Arc<AtomicBool>,
+}
+
+impl Janitor {
+    fn new(duties: Sender<Duty>) -> Self {
+        Self { duties, is_shedding: Arc::default() }
+    }
+
+    /// Asks for nodes to be shed, once.
+    pub(crate) fn ask_to_shed(&self) {
+        if !self.is_shedding.swap(true, Ordering::AcqRel) {
+            let _ = self.duties.send(Duty::Shed);
+        }
+    }
+
+    fn has_shed(&self) {
+        self.is_shedding.store(false, Ordering::Release);
+    }
 }
 
 /// Makes a mount look at the repository again.
@@ -364,11 +393,22 @@ fn raise_readahead(mountpoint: &Path) {
 }
 
 /// Gives up leases that nobody uses, and refreshes, until told to stop.
-fn look_after(tree: &Tree, mountpoint: &Path, notifier: &Notifier, duties: &Receiver<Duty>) {
+fn look_after(
+    tree: &Tree,
+    mountpoint: &Path,
+    notifier: &Notifier,
+    janitor: &Janitor,
+    duties: &Receiver<Duty>,
+) {
     let mut looked = Instant::now();
     loop {
         match duties.recv_timeout(TICK) {
             Ok(Duty::Refresh) => refresh(tree, notifier),
+            Ok(Duty::Shed) => {
+                tree.shed(notifier);
+                janitor.has_shed();
+                continue;
+            }
             Ok(Duty::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {}
         }

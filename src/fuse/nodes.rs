@@ -1,6 +1,7 @@
 //! The nodes that the kernel remembers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::base::id::SnapshotId;
@@ -29,6 +30,18 @@ pub(crate) enum What {
     ControlDirectory(ControlDirectory),
     /// A file in the control directory.
     Report(Arc<Report>),
+}
+
+impl What {
+    /// The entry of a snapshot that it stands for, if it stands for one.
+    fn entry(&self) -> Option<&EntryHandle> {
+        match self {
+            Self::Directory(directory) => directory.source.entry(),
+            Self::Difference(difference) => difference.source.entry(),
+            Self::Item(item) => Some(item),
+            Self::Place(_) | Self::Link(_) | Self::ControlDirectory(_) | Self::Report(_) => None,
+        }
+    }
 }
 
 /// A directory inside a snapshot.
@@ -95,6 +108,8 @@ pub(crate) struct Node {
     pub(crate) usage: Option<Arc<Usage>>,
     key: Option<Key>,
     lookups: u64,
+    /// Rises from lookup to lookup.
+    looked_up: u64,
 }
 
 /// Names a directory by its place, so that it keeps its node id.
@@ -113,6 +128,8 @@ pub(crate) enum Key {
 #[derive(Debug)]
 pub(crate) struct Nodes {
     table: Mutex<Table>,
+    /// How many nodes there are, to be looked at without the lock.
+    len: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -120,14 +137,25 @@ struct Table {
     nodes: HashMap<u64, Node>,
     by_key: HashMap<Key, u64>,
     next: u64,
+    lookups: u64,
+}
+
+impl Table {
+    /// Numbers a lookup.
+    fn number_lookup(&mut self) -> u64 {
+        self.lookups += 1;
+        self.lookups
+    }
 }
 
 impl Nodes {
     /// Makes a table that knows what the mount's root is.
     pub(crate) fn new(root: What) -> Self {
-        let root = Node { what: root, parent: ROOT, usage: None, key: None, lookups: 1 };
+        let root =
+            Node { what: root, parent: ROOT, usage: None, key: None, lookups: 1, looked_up: 0 };
         let nodes = HashMap::from([(ROOT, root)]);
-        Self { table: Mutex::new(Table { nodes, by_key: HashMap::new(), next: ROOT + 1 }) }
+        let table = Table { nodes, by_key: HashMap::new(), next: ROOT + 1, lookups: 0 };
+        Self { table: Mutex::new(table), len: AtomicUsize::new(1) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -141,7 +169,29 @@ impl Nodes {
 
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.lock().nodes.len()
+        self.len.load(Ordering::Relaxed)
+    }
+
+    /// Returns where the kernel knows those `count` files and empty directories
+    /// that were looked up longest ago: their parents' node ids and their names.
+    pub(crate) fn oldest(&self, count: usize) -> Vec<(u64, Vec<u8>)> {
+        let table = self.lock();
+        let parents: HashSet<u64> = table.nodes.values().map(|node| node.parent).collect();
+        let mut found: Vec<(u64, u64)> = table
+            .nodes
+            .iter()
+            .filter(|(id, node)| node.what.entry().is_some() && !parents.contains(id))
+            .map(|(id, node)| (node.looked_up, *id))
+            .collect();
+        if found.len() > count {
+            found.select_nth_unstable(count);
+            found.truncate(count);
+        }
+        let place = |(_, id): (u64, u64)| {
+            let node = table.nodes.get(&id)?;
+            Some((node.parent, node.what.entry()?.get()?.name.as_bytes().to_vec()))
+        };
+        found.into_iter().filter_map(place).collect()
     }
 
     /// Counts one more lookup of a node, if it is known.
@@ -164,10 +214,12 @@ impl Nodes {
         make: impl FnOnce() -> What,
     ) -> u64 {
         let mut table = self.lock();
+        let looked_up = table.number_lookup();
         if let Some(id) = table.by_key.get(&key).copied()
             && let Some(node) = table.nodes.get_mut(&id)
         {
             node.lookups += 1;
+            node.looked_up = looked_up;
             return id;
         }
         let id = match number.filter(|number| !table.nodes.contains_key(number)) {
@@ -178,8 +230,10 @@ impl Nodes {
             }
         };
         table.by_key.insert(key.clone(), id);
-        let node = Node { what: make(), parent, usage: None, key: Some(key), lookups: 1 };
+        let (what, key) = (make(), Some(key));
+        let node = Node { what, parent, usage: None, key, lookups: 1, looked_up };
         table.nodes.insert(id, node);
+        self.len.store(table.nodes.len(), Ordering::Relaxed);
         id
     }
 
@@ -194,6 +248,7 @@ impl Nodes {
         item: EntryHandle,
     ) -> u64 {
         let mut table = self.lock();
+        let looked_up = table.number_lookup();
         let mut id = number;
         loop {
             match table.nodes.get_mut(&id) {
@@ -203,15 +258,17 @@ impl Nodes {
                     node.parent = parent;
                     node.usage = Some(usage.clone());
                     node.lookups += 1;
+                    node.looked_up = looked_up;
                     return id;
                 }
                 Some(_) => id += 1,
                 None => break,
             }
         }
-        let usage = Some(usage.clone());
-        let node = Node { what: What::Item(item), parent, usage, key: None, lookups: 1 };
+        let (what, usage) = (What::Item(item), Some(usage.clone()));
+        let node = Node { what, parent, usage, key: None, lookups: 1, looked_up };
         table.nodes.insert(id, node);
+        self.len.store(table.nodes.len(), Ordering::Relaxed);
         id
     }
 
@@ -235,6 +292,7 @@ impl Nodes {
         node.lookups = node.lookups.saturating_sub(lookups);
         if node.lookups == 0 && id != ROOT {
             let gone = table.nodes.remove(&id);
+            self.len.store(table.nodes.len(), Ordering::Relaxed);
             if let Some(key) = gone.and_then(|node| node.key) {
                 table.by_key.remove(&key);
             }
@@ -248,15 +306,7 @@ impl Nodes {
         let mut id = id;
         while id != ROOT && names.len() <= crate::base::limits::DIRECTORY_DEPTH_MAX {
             let Some(node) = table.nodes.get(&id) else { break };
-            let entry = match &node.what {
-                What::Directory(directory) => directory.source.entry(),
-                What::Difference(difference) => difference.source.entry(),
-                What::Item(item) => Some(item),
-                What::Place(_) | What::Link(_) | What::ControlDirectory(_) | What::Report(_) => {
-                    None
-                }
-            };
-            match (entry.and_then(EntryHandle::get), &node.key) {
+            match (node.what.entry().and_then(EntryHandle::get), &node.key) {
                 (Some(entry), _) => names.push(entry.name.as_bytes().to_vec()),
                 (None, Some(Key::Shown(_, name, _))) => names.push(name.clone()),
                 (None, _) => {}

@@ -62,6 +62,7 @@ impl Default for ViewOptions {
 /// The tree of all snapshots of a repository.
 pub struct View {
     reader: Reader,
+    cache_bytes: u64,
     caches: Caches,
     inode_numbers: InodeNumbers,
     snapshots: Mutex<Arc<SnapshotList>>,
@@ -79,6 +80,7 @@ impl View {
         reader.refresh()?;
         let list = SnapshotList::new(reader.catalog()?, 0);
         Ok(Self {
+            cache_bytes: options.cache_bytes,
             caches: Caches::new(options.cache_bytes),
             inode_numbers: InodeNumbers::new(reader.config().id),
             snapshots: Mutex::new(Arc::new(list)),
@@ -92,6 +94,12 @@ impl View {
     #[must_use]
     pub const fn reader(&self) -> &Reader {
         &self.reader
+    }
+
+    /// Bytes of file content that it keeps.
+    #[must_use]
+    pub const fn cache_bytes(&self) -> u64 {
+        self.cache_bytes
     }
 
     /// The inode numbers of this repository.

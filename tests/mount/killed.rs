@@ -50,7 +50,10 @@ fn a_killed_mount_answers_enotconn_and_is_mounted_anew_after_umount() {
     assert_eq!(mount.end_by(Signal::KILL), 137);
     assert!(is_mounted(mount.point()), "the kernel keeps the dead mount");
     assert!(is_dead(mount.point()));
-    assert!(DEAD.contains(&error_of(std::fs::metadata(shown.join("directory-0/file-1")))));
+    // For a moment the kernel may know the way by itself.
+    let behind = shown.join("directory-0/file-1");
+    wait_until("no path leads into it", 5, || std::fs::metadata(&behind).is_err());
+    assert!(DEAD.contains(&error_of(std::fs::metadata(&behind))));
     // The page cache may still answer, with what is right.
     let mut bytes = vec![0; content.len()];
     match opened.read_at(&mut bytes, 0) {

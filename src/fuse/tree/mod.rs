@@ -6,6 +6,7 @@ mod control;
 mod difference;
 mod listing;
 mod report;
+mod shedding;
 mod shown;
 mod single;
 mod xattrs;
@@ -86,6 +87,7 @@ impl<'a> Home<'a> {
 pub(crate) struct Tree {
     view: View,
     nodes: Nodes,
+    nodes_max: usize,
     usages: Usages,
     owner: MountOwner,
     /// Whether the kernel enforces and remembers ACLs.
@@ -101,9 +103,11 @@ impl Tree {
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),
         };
+        let nodes_max = shedding::nodes_max(view.cache_bytes());
         Self {
             view,
             nodes: Nodes::new(What::Place(Place::Root)),
+            nodes_max,
             usages: Usages::new(),
             owner,
             kernel_acl,
