@@ -8,7 +8,7 @@
 //! cli                        the program
 //! fuse                       the driver
 //! view                       the virtual tree of all snapshots
-//! ingest, gc                 one verb each
+//! ingest, gc, check, repair  one verb each
 //! audit                      the chained log of operations
 //! repository                 open, lock, lease, read, write
 //! store                      ordered keys in families; RocksDB
@@ -34,6 +34,7 @@
 
 pub mod audit;
 pub mod base;
+pub mod check;
 pub mod chunking;
 pub mod cli;
 pub mod compression;
@@ -41,6 +42,7 @@ pub mod dag;
 pub mod fuse;
 pub mod gc;
 pub mod ingest;
+pub mod repair;
 pub mod repository;
 pub mod retention;
 pub mod store;

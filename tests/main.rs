@@ -18,6 +18,7 @@ mod audit;
 mod cli;
 mod crash;
 mod create;
+mod damage;
 mod failure;
 mod fidelity;
 mod gc;

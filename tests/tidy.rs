@@ -15,7 +15,7 @@ use text::{code, has_word, item_lines, name_after};
 
 /// The layers, from the ground up: a module, its layer, and the highest layer
 /// that it may import. Never another module of its own layer.
-const LAYERS: [(&str, u8, u8); 19] = [
+const LAYERS: [(&str, u8, u8); 20] = [
     ("base", 0, 0),
     ("chunking", 1, 0),
     ("compression", 1, 0),
@@ -33,6 +33,7 @@ const LAYERS: [(&str, u8, u8); 19] = [
     ("retention", 1, 0),
     ("restore", 4, 3),
     ("check", 4, 3),
+    ("repair", 4, 3),
     ("diff", 4, 3),
     ("export", 4, 3),
     ("replicate", 4, 3),

@@ -11,4 +11,5 @@ pub mod id;
 pub mod limits;
 pub mod name;
 pub mod progress;
+pub mod sequences;
 pub mod time;

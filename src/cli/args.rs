@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::base::hash::Digest256;
 use crate::base::id::parse_hex;
 use crate::base::time::parse_duration;
+use crate::check::ReadScope;
 use crate::cli::create_options::CreateArguments;
 use crate::cli::policy::PolicyOptions;
 use crate::compression::Compression;
@@ -141,6 +142,19 @@ pub(crate) enum Command {
     /// Show what was done to the repository, by whom
     #[command(after_help = EXIT_STATUS, args_conflicts_with_subcommands = true)]
     Log(LogArguments),
+    /// Look for damage, and name the files that it hurts
+    #[command(after_help = EXIT_STATUS)]
+    Check(CheckArguments),
+    /// Make what is undamaged readable again after damage
+    #[command(after_help = EXIT_STATUS)]
+    Repair {
+        /// Only tell what would be done
+        #[arg(long, short = 'n')]
+        dry_run: bool,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
     /// Show sizes and counts of the repository
     #[command(after_help = EXIT_STATUS)]
     Stats,
@@ -369,6 +383,38 @@ fn digest(text: &str) -> Result<Digest256, String> {
     parse_hex(text.trim()).ok_or_else(|| "64 hexadecimal digits are expected".to_owned())
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct CheckArguments {
+    /// Read all content and verify every byte of it
+    #[arg(long, conflicts_with = "read_data_subset")]
+    pub(crate) read_data: bool,
+    /// Read a part of the content: a share (5%) or a size (10G), going on where
+    /// the last check ended, or part N of M (3/12)
+    #[arg(long, value_parser = subset, value_name = "SHARE|SIZE|N/M")]
+    pub(crate) read_data_subset: Option<ReadScope>,
+    /// Read no more content after this time; the next check goes on from there
+    #[arg(long, value_parser = duration, value_name = "DURATION")]
+    pub(crate) max_duration: Option<Duration>,
+}
+
+fn subset(text: &str) -> Result<ReadScope, String> {
+    let wrong = || "5%, 3/12 or 10G is expected".to_owned();
+    if let Some(share) = text.strip_suffix('%') {
+        let share = share.parse().ok().filter(|share| *share > 0.0 && *share <= 100.0);
+        return share.map(ReadScope::Percent).ok_or_else(wrong);
+    }
+    if let Some((part, parts)) = text.split_once('/') {
+        let numbers = part.parse::<u64>().ok().zip(parts.parse::<u64>().ok());
+        let (part, parts) = numbers.ok_or_else(wrong)?;
+        let is_sound = part >= 1 && part <= parts;
+        return if is_sound { Ok(ReadScope::Part { part, parts }) } else { Err(wrong()) };
+    }
+    match size(text) {
+        Ok(bytes) if bytes > 0 => Ok(ReadScope::Bytes(bytes)),
+        _ => Err(wrong()),
+    }
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     let duration = if text == "0" { Some(Duration::ZERO) } else { parse_duration(text) };
     duration.ok_or_else(|| "a number with a unit is expected, such as 30s, 5m or 2h".to_owned())
@@ -420,6 +466,12 @@ mod tests {
         assert!(size("x").is_err() && size("99999999999G").is_err());
         assert_eq!(max_unused("5%"), Ok(MaxUnused::Percent(5.0)));
         assert!(max_unused("101").is_err());
+        assert_eq!(subset("2.5%"), Ok(ReadScope::Percent(2.5)));
+        assert_eq!(subset("3/12"), Ok(ReadScope::Part { part: 3, parts: 12 }));
+        assert_eq!(subset("1K"), Ok(ReadScope::Bytes(1024)));
+        for wrong in ["0%", "101%", "NaN%", "0/3", "4/3", "0", "x", "1/0", "/", ""] {
+            assert!(subset(wrong).is_err(), "{wrong}");
+        }
         assert_eq!(duration("0"), Ok(Duration::ZERO));
         assert!(duration("5").is_err());
     }

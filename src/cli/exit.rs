@@ -3,9 +3,11 @@
 use std::io::{self, Write as _};
 
 use crate::audit::AuditError;
+use crate::check::CheckError;
 use crate::fuse::MountError;
 use crate::gc::GcError;
 use crate::ingest::IngestError;
+use crate::repair::RepairError;
 use crate::repository::RepositoryError;
 use crate::store::StoreError;
 use crate::view::ViewError;
@@ -33,6 +35,10 @@ pub(crate) enum CommandError {
     Mount(#[from] MountError),
     #[error(transparent)]
     Gc(#[from] GcError),
+    #[error(transparent)]
+    Check(#[from] CheckError),
+    #[error(transparent)]
+    Repair(#[from] RepairError),
     #[error(transparent)]
     Audit(#[from] AuditError),
     /// What is kept is not what it should be.
@@ -78,6 +84,8 @@ impl CommandError {
     pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Repository(error) | Self::Gc(GcError::Repository(error)) => repository(error),
+            Self::Check(CheckError::Repository(error))
+            | Self::Repair(RepairError::Repository(error)) => repository(error),
             Self::Gc(GcError::Unreadable { source, .. }) => repository(source),
             Self::Ingest(IngestError::Pattern(_)) => USAGE,
             Self::Ingest(error) => error.repository().map_or(FAILED, repository),
@@ -94,6 +102,7 @@ impl CommandError {
             Self::ClosedOutput => 0,
             Self::Signalled { signal, .. } => 128_u8.saturating_add(*signal),
             Self::Mount(_) | Self::Gc(_) | Self::Audit(_) => FAILED,
+            Self::Check(_) | Self::Repair(_) => FAILED,
             Self::Io { .. } | Self::Failed(_) => FAILED,
         }
     }
@@ -118,6 +127,8 @@ pub(crate) enum Outcome {
     Done,
     /// Done, but some source items could not be read whole.
     Incomplete,
+    /// Done, and damage was found.
+    Damaged,
 }
 
 impl Outcome {
@@ -126,6 +137,7 @@ impl Outcome {
         match self {
             Self::Done => 0,
             Self::Incomplete => INCOMPLETE,
+            Self::Damaged => DAMAGE,
         }
     }
 }

@@ -9,9 +9,11 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::unregister;
 use signal_hook::{SigId, flag};
 
+use crate::check::CheckError;
 use crate::cli::exit::CommandError;
 use crate::gc::GcError;
 use crate::ingest::IngestError;
+use crate::repair::RepairError;
 use crate::repository::RepositoryError;
 
 /// The signal that asked the command to stop, if any did.
@@ -77,6 +79,8 @@ impl Signals {
             CommandError::Repository(RepositoryError::Cancelled { .. })
                 | CommandError::Ingest(IngestError::Cancelled)
                 | CommandError::Gc(GcError::Cancelled)
+                | CommandError::Check(CheckError::Cancelled)
+                | CommandError::Repair(RepairError::Cancelled)
         );
         match self.received() {
             Some(signal) if cancelled => {

@@ -91,6 +91,13 @@ impl ChunkList {
         Ok(list)
     }
 
+    /// Whether canonical bytes are those of a page of some chunk list.
+    #[must_use]
+    pub fn is_page(canonical: &[u8], hints: &[u8]) -> bool {
+        let mut decoder = RecordDecoder::new(canonical, hints);
+        decode_page(&mut decoder).is_ok() && decoder.body.finish().is_ok()
+    }
+
     /// The bytes below this page, and those of them that are not holes.
     fn sums(&self) -> Option<(u64, u64)> {
         let add = |(all, data): (u64, u64), bytes: u64, data_bytes: u64| {

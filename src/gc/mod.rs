@@ -16,7 +16,6 @@
 //!
 //! Imports: `base`, `dag`, `repository`, `store`.
 
-mod bitmap;
 mod limit;
 mod mark;
 #[cfg(test)]
@@ -29,6 +28,7 @@ mod tests;
 use std::ops::ControlFlow;
 
 use crate::base::progress::Monitor;
+pub(crate) use crate::base::sequences as bitmap;
 use crate::gc::sweep::{ORDER, Step};
 use crate::repository::{LiveLeases, Repository, RepositoryError, Writer};
 use crate::store::Family;

@@ -51,6 +51,12 @@ impl Layout {
         self.root.join("log")
     }
 
+    /// Where the last check of a part of the content ended.
+    #[must_use]
+    pub fn check_position(&self) -> PathBuf {
+        self.root.join("check-position")
+    }
+
     /// The lock of the one writer.
     #[must_use]
     pub fn lock(&self) -> PathBuf {

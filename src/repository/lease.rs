@@ -91,6 +91,24 @@ impl LeaseFile {
         Ok(LeaseGuard { lease: Some(self.clone()), snapshot })
     }
 
+    /// Adds many snapshots to the lease, as [`Self::hold`] does each.
+    pub(crate) fn hold_all(
+        self: &Arc<Self>,
+        snapshots: &[(SnapshotId, TreeId)],
+    ) -> Result<Vec<LeaseGuard>, RepositoryError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        for (snapshot, root) in snapshots {
+            state.held.entry(*snapshot).or_insert((*root, 0)).1 += 1;
+        }
+        self.write(&mut state)?;
+        drop(state);
+        let guard = |(snapshot, _): &(SnapshotId, TreeId)| LeaseGuard {
+            lease: Some(self.clone()),
+            snapshot: *snapshot,
+        };
+        Ok(snapshots.iter().map(guard).collect())
+    }
+
     fn release(&self, snapshot: SnapshotId) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let last = match state.held.get_mut(&snapshot) {

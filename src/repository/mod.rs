@@ -31,9 +31,11 @@ mod merge;
 mod notes;
 mod objects;
 mod reader;
+mod rebuild;
 mod scan;
 mod select;
 mod session;
+mod verify;
 mod writer;
 
 #[cfg(test)]
@@ -56,7 +58,9 @@ pub use locator::{Locator, ObjectKind, sequence_key, sequence_of};
 pub use notes::{Note, NoteChange, Pin};
 pub use objects::Repository;
 pub use reader::{Reader, Unleased};
+pub use rebuild::Rebuilt;
 pub use scan::{Fingerprint, ScanDetail, ScanEntry, ScanKey, ScanPage};
 pub use select::{Selectable, SnapshotName, select_by_time, select_snapshot};
 pub use session::{Added, PreparedChunk, Session};
+pub use verify::{kinds_of, object_of, scan_readable};
 pub use writer::{LINGER, PendingRange, Writer};

@@ -140,7 +140,7 @@ impl Repository {
     /// Reads an object and checks it with `accept`: first where the hint says,
     /// then where the index says, then once more after catching up, since a
     /// collection may have replaced the files under a reader.
-    fn object<T>(
+    pub(crate) fn object<T>(
         &self,
         kind: ObjectKind,
         id: &[u8; 32],

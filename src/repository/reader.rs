@@ -1,5 +1,6 @@
 //! Readers: a repository without its lock, caught up on demand.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::ops::Deref;
@@ -9,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::base::id::SnapshotId;
+use crate::dag::Manifest;
+use crate::repository::catalog::Catalog;
 use crate::repository::config::Config;
 use crate::repository::error::RepositoryError;
 use crate::repository::layout::Layout;
@@ -125,6 +128,29 @@ impl Reader {
         // Only now does the look count: see the head of the lease module.
         self.catch_up_twice()?;
         if self.exists(&id)? { Ok(guard) } else { Err(gone()) }
+    }
+
+    /// Keeps every snapshot that there is from being collected while the guards
+    /// live, and returns the snapshots with what is wrong with others.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be read or the lease cannot be written.
+    pub fn lease_all(&self) -> Result<(Vec<LeaseGuard>, Catalog), RepositoryError> {
+        let roots = |catalog: &Catalog| -> Vec<_> {
+            let root = |(id, manifest): &(SnapshotId, Manifest)| Some((*id, manifest.tree()?.id));
+            catalog.snapshots.iter().filter_map(root).collect()
+        };
+        let before = roots(&self.catalog()?);
+        let guards = match &self.lease {
+            Ok(lease) => lease.hold_all(&before)?,
+            Err(_) => Vec::new(),
+        };
+        // As for one snapshot: only now does the look count.
+        self.catch_up_twice()?;
+        let mut catalog = self.catalog()?;
+        let leased: BTreeSet<_> = before.into_iter().map(|(id, _)| id).collect();
+        catalog.snapshots.retain(|(id, _)| leased.contains(id));
+        Ok((guards, catalog))
     }
 
     /// One catch-up reads the store's manifest before its log, so a record may

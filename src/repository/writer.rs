@@ -137,8 +137,12 @@ impl Writer {
         let config = Config::read(&layout)?;
         clear_tmp(&layout)?;
         let store = RocksStore::open(&layout.db(), &layout.tmp())?;
-        let repository = Repository::new(layout, config, Arc::new(store));
-        Ok(Self { repository, _linger: Linger, _lock: lock })
+        Ok(Self::new(Repository::new(layout, config, Arc::new(store)), lock))
+    }
+
+    /// Wraps an open repository whose lock is held.
+    pub(crate) const fn new(repository: Repository, lock: WriterLock) -> Self {
+        Self { repository, _linger: Linger, _lock: lock }
     }
 
     /// Starts a set of objects on their way to a snapshot.
@@ -171,7 +175,7 @@ impl Writer {
 
 /// Removes what bulk loads of dead processes left. The lock is held, so no live
 /// process has files there.
-fn clear_tmp(layout: &Layout) -> Result<(), RepositoryError> {
+pub(crate) fn clear_tmp(layout: &Layout) -> Result<(), RepositoryError> {
     let directory = layout.tmp();
     let entries = match fs::read_dir(&directory) {
         Ok(entries) => entries,
@@ -183,7 +187,9 @@ fn clear_tmp(layout: &Layout) -> Result<(), RepositoryError> {
     };
     for entry in entries {
         let path = entry.map_err(RepositoryError::io("list", &directory))?.path();
-        fs::remove_file(&path).map_err(RepositoryError::io("remove", &path))?;
+        let removed =
+            if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        removed.map_err(RepositoryError::io("remove", &path))?;
     }
     Ok(())
 }

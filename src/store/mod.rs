@@ -199,6 +199,21 @@ pub struct Extent {
     pub bytes: u64,
 }
 
+/// Something wrong with the engine's own files, found when it was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreFault {
+    /// The file's name in the store's directory.
+    pub file: String,
+    /// The family that it belongs to.
+    pub family: String,
+    /// The smallest key in it.
+    pub first: Vec<u8>,
+    /// The largest key in it.
+    pub last: Vec<u8>,
+    /// What is wrong with it.
+    pub detail: String,
+}
+
 /// Takes a key and its value, and says whether to go on.
 pub type VisitEntry<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
@@ -286,6 +301,11 @@ pub trait Store: Send + Sync {
     /// As [`Store::read`].
     fn extents(&self, family: Family) -> Result<Vec<Extent>, StoreError>;
 
+    /// What was wrong with the engine's files when this handle was opened.
+    fn faults(&self) -> &[StoreFault] {
+        &[]
+    }
+
     /// Rewrites the files that overlap `first..=last` into as few as they fit in,
     /// so that the space of deleted keys in that range returns to the file system
     /// at once. When it returns, none of those files is left.
@@ -345,6 +365,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn extents(&self, family: Family) -> Result<Vec<Extent>, StoreError> {
         (**self).extents(family)
+    }
+
+    fn faults(&self) -> &[StoreFault] {
+        (**self).faults()
     }
 
     fn reclaim(&self, family: Family, first: &[u8], last: &[u8]) -> Result<(), StoreError> {

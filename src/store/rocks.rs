@@ -18,6 +18,9 @@
 //!
 //! Imports: nothing of ours but the store's own types.
 
+mod inspect;
+pub mod salvage;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,14 +30,14 @@ use std::time::Duration;
 
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily,
-    ColumnFamilyDescriptor, CompactOptions, DB, DBCompressionType, Direction, ErrorKind,
-    FlushOptions, InfoLogger, IngestExternalFileOptions, IteratorMode, LogLevel, Options,
-    ReadOptions, SstFileWriter, WaitForCompactOptions, WriteBatch, WriteOptions,
+    ColumnFamilyDescriptor, CompactOptions, DB, DBCompressionType, ErrorKind, FlushOptions,
+    InfoLogger, IngestExternalFileOptions, IteratorMode, LogLevel, Options, ReadOptions,
+    SstFileWriter, WaitForCompactOptions, WriteBatch, WriteOptions,
 };
 use rustix::fs::statvfs;
 
 use crate::store::{
-    Batch, BulkLoad, Change, Durability, Extent, Family, Store, StoreError, VisitEntry,
+    Batch, BulkLoad, Change, Durability, Extent, Family, Store, StoreError, StoreFault, VisitEntry,
 };
 
 /// Bytes of a file that a rewrite produces.
@@ -50,6 +53,8 @@ const LOG_BYTES_MAX: u64 = 64 << 20;
 const MANIFEST_STEP_BYTES: usize = 64 << 10;
 /// Bytes of a bulk load after which the system is asked to write them out.
 const LOAD_SYNC_BYTES: u64 = 4 << 20;
+/// Bytes that a scan reads ahead.
+const SCAN_READAHEAD_BYTES: usize = 4 << 20;
 /// Bits of a Bloom filter for each key: about one wrong "maybe" in a hundred.
 const BLOOM_BITS: f64 = 10.0;
 /// How long to ask the engine why a rewrite failed.
@@ -73,6 +78,9 @@ pub struct RocksStore {
     poisoned: AtomicBool,
     loads: AtomicU64,
     bulk_options: Options,
+    faults: Vec<StoreFault>,
+    /// Whether blocks whose checksum is wrong are read nevertheless.
+    lenient: bool,
 }
 
 impl RocksStore {
@@ -101,7 +109,9 @@ impl RocksStore {
         options.create_missing_column_families(true);
         let (descriptors, bulk_options) = descriptors();
         let db = DB::open_cf_descriptors(&options, path, descriptors).map_err(|error| {
-            if error.to_string().contains("lock") {
+            // Not "block", of which messages about damage speak.
+            let text = error.to_string();
+            if text.contains("lock file") || text.contains("lock hold by") {
                 return StoreError::Locked { path: path.display().to_string() };
             }
             failed("opening the store")(error)
@@ -111,10 +121,19 @@ impl RocksStore {
 
     /// Opens a store for reading beside a writer, without making any file.
     ///
+    /// A store that lacks files is opened as it is, and never caught up (nobody
+    /// can write to it): a secondary would silently show the last state in which
+    /// all files were there. See [`Store::faults`].
+    ///
     /// # Errors
     /// Fails if there is no store or it is damaged.
     pub fn open_reader(path: &Path) -> Result<Self, StoreError> {
         check_exists(path)?;
+        let faults = inspect::faults(path)?;
+        if !faults.is_empty() {
+            let (db, bulk_options) = inspect::open_damaged(path)?;
+            return Ok(Self { faults, ..Self::new(db, None, bulk_options) });
+        }
         let mut options = database_options();
         options.set_max_file_opening_threads(opening_threads(path));
         // The engine has a directory of each reader's own for its log alone, and
@@ -133,14 +152,31 @@ impl RocksStore {
                     tries += 1;
                     sleep(READER_RETRY);
                 }
-                Err(error) => return Err(failed("opening the store")(error)),
+                Err(error) => {
+                    let error = unreadable("opening the store")(error);
+                    return Self::open_unopenable(path, error);
+                }
             }
         }
     }
 
+    /// Opens a store with a file that cannot be opened, for what is in the others.
+    fn open_unopenable(path: &Path, error: StoreError) -> Result<Self, StoreError> {
+        let StoreError::Damaged { detail, .. } = &error else { return Err(error) };
+        let fault = StoreFault {
+            file: "db".to_owned(),
+            family: "unknown".to_owned(),
+            first: Vec::new(),
+            last: Vec::new(),
+            detail: detail.clone(),
+        };
+        let Ok((db, bulk_options)) = inspect::open_damaged(path) else { return Err(error) };
+        Ok(Self { faults: vec![fault], ..Self::new(db, None, bulk_options) })
+    }
+
     fn new(db: DB, tmp: Option<PathBuf>, bulk_options: Options) -> Self {
         let (poisoned, loads) = (AtomicBool::new(false), AtomicU64::new(0));
-        Self { db, tmp, poisoned, loads, bulk_options }
+        Self { db, tmp, poisoned, loads, bulk_options, faults: Vec::new(), lenient: false }
     }
 
     fn family(&self, family: Family) -> Result<&ColumnFamily, StoreError> {
@@ -148,6 +184,20 @@ impl RocksStore {
             action: "finding a column family",
             detail: family.name().to_owned(),
         })
+    }
+
+    /// Values of the bulk-loaded families pass through once: they would only
+    /// push other blocks out of the cache, and their ids tell damage.
+    fn read_options(&self, family: Family) -> ReadOptions {
+        let mut options = ReadOptions::default();
+        if matches!(family, Family::Data | Family::Trees) {
+            options.fill_cache(false);
+            options.set_verify_checksums(false);
+        }
+        if self.lenient {
+            options.set_verify_checksums(false);
+        }
+        options
     }
 
     /// Where bulk loads go, if this handle may write.
@@ -214,9 +264,9 @@ impl Store for RocksStore {
         key: &[u8],
         visit: &mut dyn FnMut(&[u8]),
     ) -> Result<bool, StoreError> {
-        let options = read_options(family);
+        let options = self.read_options(family);
         let value = self.db.get_pinned_cf_opt(self.family(family)?, key, &options);
-        let value = value.map_err(failed("reading"))?;
+        let value = value.map_err(unreadable("reading"))?;
         if let Some(value) = &value {
             visit(value);
         }
@@ -229,20 +279,22 @@ impl Store for RocksStore {
         first: &[u8],
         visit: &mut VisitEntry<'_>,
     ) -> Result<(), StoreError> {
-        let mode = IteratorMode::From(first, Direction::Forward);
-        let options = read_options(family);
-        for item in self.db.iterator_cf_opt(self.family(family)?, options, mode) {
-            let (key, value) = item.map_err(failed("scanning"))?;
-            if visit(&key, &value).is_break() {
-                break;
+        let mut options = self.read_options(family);
+        options.set_readahead_size(SCAN_READAHEAD_BYTES);
+        let mut entries = self.db.raw_iterator_cf_opt(self.family(family)?, options);
+        entries.seek(first);
+        while let Some((key, value)) = entries.item() {
+            if visit(key, value).is_break() {
+                return Ok(());
             }
+            entries.next();
         }
-        Ok(())
+        entries.status().map_err(unreadable("scanning"))
     }
 
     fn last_key(&self, family: Family) -> Result<Option<Vec<u8>>, StoreError> {
         let mut keys = self.db.iterator_cf(self.family(family)?, IteratorMode::End);
-        let last = keys.next().transpose().map_err(failed("reading the last key"))?;
+        let last = keys.next().transpose().map_err(unreadable("reading the last key"))?;
         Ok(last.map(|(key, _)| key.into_vec()))
     }
 
@@ -281,7 +333,7 @@ impl Store for RocksStore {
     }
 
     fn catch_up(&self) -> Result<(), StoreError> {
-        if self.tmp.is_some() {
+        if self.tmp.is_some() || !self.faults.is_empty() {
             return Ok(());
         }
         self.db.try_catch_up_with_primary().map_err(failed("catching up with the writer"))
@@ -299,6 +351,10 @@ impl Store for RocksStore {
             .collect();
         extents.sort_by(|a, b| (&a.first, &a.last).cmp(&(&b.first, &b.last)));
         Ok(extents)
+    }
+
+    fn faults(&self) -> &[StoreFault] {
+        &self.faults
     }
 
     fn reclaim(&self, family: Family, first: &[u8], last: &[u8]) -> Result<(), StoreError> {
@@ -388,6 +444,10 @@ fn check_exists(path: &Path) -> Result<(), StoreError> {
     if path.join("CURRENT").exists() {
         return Ok(());
     }
+    if fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()) {
+        let detail = format!("there is no {}", path.join("CURRENT").display());
+        return Err(StoreError::Damaged { action: "opening the store", detail });
+    }
     Err(StoreError::Missing { path: path.display().to_string() })
 }
 
@@ -456,15 +516,14 @@ fn family_options(family: Family, cache: &Cache) -> Options {
     options
 }
 
-/// Values of the bulk-loaded families pass through once: they would only push
-/// other blocks out of the cache, and their ids tell damage.
-fn read_options(family: Family) -> ReadOptions {
-    let mut options = ReadOptions::default();
-    if matches!(family, Family::Data | Family::Trees) {
-        options.fill_cache(false);
-        options.set_verify_checksums(false);
+/// As [`failed`], for what reads: a file that is not there is damage.
+fn unreadable(action: &'static str) -> impl Fn(rocksdb::Error) -> StoreError {
+    move |error| match failed(action)(error) {
+        StoreError::Failed { action, detail } if detail.contains("No such file") => {
+            StoreError::Damaged { action, detail }
+        }
+        error => error,
     }
-    options
 }
 
 fn failed(action: &'static str) -> impl Fn(rocksdb::Error) -> StoreError {

@@ -41,6 +41,16 @@ impl Repo {
         repo
     }
 
+    /// Copies a repository to `path`.
+    pub(crate) fn copy_of(other: &Self, path: &Path) -> Self {
+        super::command::run_tool(
+            "cp",
+            [OsStr::new("-a"), other.path.as_os_str(), path.as_os_str()],
+        );
+        let directory = path.parent().expect("a repository is in a directory").to_owned();
+        Self { path: path.to_owned(), directory, _scratch: None }
+    }
+
     /// Names a repository that is there, and whatever is beside it.
     pub(crate) fn existing(path: &Path) -> Self {
         let directory = path.parent().expect("a repository is in a directory").to_owned();

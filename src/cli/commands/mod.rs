@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod cat;
+mod check;
 pub(crate) mod choose;
 mod create;
 mod create_request;
@@ -18,6 +19,7 @@ pub(crate) mod mount_helper;
 mod mount_log;
 mod prune;
 mod prune_report;
+mod repair;
 mod show;
 mod stats;
 mod tag;
@@ -46,6 +48,8 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<Outcome, Comman
         Command::Prune(arguments) => prune::run(context, *arguments),
         Command::Gc(arguments) => gc::run(context, &arguments),
         Command::Log(arguments) => log::run(context, &arguments),
+        Command::Check(arguments) => check::run(context, &arguments),
+        Command::Repair { dry_run, yes } => repair::run(context, dry_run, yes),
         Command::Stats => stats::run(context),
     }
 }

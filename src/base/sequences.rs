@@ -6,7 +6,7 @@ const NUMBER_MAX: u64 = 1 << 36;
 
 /// A set of sequence numbers.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct SequenceSet {
+pub struct SequenceSet {
     words: Vec<u64>,
     len: u64,
 }
@@ -14,7 +14,7 @@ pub(crate) struct SequenceSet {
 impl SequenceSet {
     /// Adds a number and returns whether it is new. Absurdly large numbers are
     /// not added and count as new.
-    pub(crate) fn insert(&mut self, number: u64) -> bool {
+    pub fn insert(&mut self, number: u64) -> bool {
         if number >= NUMBER_MAX {
             return true;
         }
@@ -34,19 +34,38 @@ impl SequenceSet {
     }
 
     /// Whether a number is in the set.
-    pub(crate) fn contains(&self, number: u64) -> bool {
+    #[must_use]
+    pub fn contains(&self, number: u64) -> bool {
         let word = usize::try_from(number / 64).ok().and_then(|word| self.words.get(word));
         word.is_some_and(|bits| bits & (1 << (number % 64)) != 0)
     }
 
     /// How many numbers are in the set.
-    pub(crate) const fn len(&self) -> u64 {
+    #[must_use]
+    pub const fn len(&self) -> u64 {
         self.len
+    }
+
+    /// Whether there is no number in the set.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Adds every number of another set.
+    pub fn union(&mut self, other: &Self) {
+        if self.words.len() < other.words.len() {
+            self.words.resize(other.words.len(), 0);
+        }
+        for (bits, more) in self.words.iter_mut().zip(&other.words) {
+            self.len += u64::from((more & !*bits).count_ones());
+            *bits |= more;
+        }
     }
 
     /// The numbers of `first..=last` that are in the set, in order. Costs little
     /// where there are none.
-    pub(crate) fn within(&self, first: u64, last: u64) -> impl Iterator<Item = u64> + '_ {
+    pub fn within(&self, first: u64, last: u64) -> impl Iterator<Item = u64> + '_ {
         let end = (self.words.len() as u64).min((last / 64).saturating_add(1));
         let words = (first / 64..end).filter_map(move |index| {
             let bits = usize::try_from(index).ok().and_then(|index| self.words.get(index))?;
@@ -60,7 +79,8 @@ impl SequenceSet {
     }
 
     /// How many numbers of `first..=last` are in the set.
-    pub(crate) fn count(&self, first: u64, last: u64) -> u64 {
+    #[must_use]
+    pub fn count(&self, first: u64, last: u64) -> u64 {
         let mut count = 0;
         for word in first / 64..=last / 64 {
             let Some(bits) = usize::try_from(word).ok().and_then(|word| self.words.get(word))
@@ -98,6 +118,15 @@ mod tests {
             for number in numbers {
                 prop_assert_eq!(set.insert(number), model.insert(number));
             }
+            let mut other = SequenceSet::default();
+            other.insert(a);
+            other.insert(b);
+            let mut both = set.clone();
+            both.union(&other);
+            let mut union = model.clone();
+            union.extend([a, b]);
+            prop_assert_eq!(both.len(), union.len() as u64);
+            prop_assert!(union.iter().all(|number| both.contains(*number)));
             let (first, last) = (a.min(b), a.max(b));
             prop_assert_eq!(set.len(), model.len() as u64);
             prop_assert_eq!(set.contains(a), model.contains(&a));

@@ -1,0 +1,184 @@
+//! `icecore repair`: makes what is undamaged readable again.
+
+use serde::Serialize;
+
+use crate::audit::{EventKind, Record};
+use crate::base::format;
+use crate::base::name::printable;
+use crate::cli::audit::audited;
+use crate::cli::context::Context;
+use crate::cli::exit::{CommandError, Outcome};
+use crate::cli::output::{Output, path_text};
+use crate::repair::{Hurt, Removed, RepairOptions, RepairReport, repair};
+use crate::repository::{Rebuilt, Writer};
+
+/// Paths and records shown to a person at once; `--json` has more.
+const LINES_SHOWN: usize = 20;
+
+/// The fields of the report in JSON; others may rely on their names.
+#[derive(Serialize)]
+struct Facts {
+    r#type: &'static str,
+    dry_run: bool,
+    notes: Vec<String>,
+    damaged_store: Option<String>,
+    good_objects: u64,
+    restored: u64,
+    counters: u64,
+    removed: Vec<RemovedFacts>,
+    recovered: Vec<String>,
+    hurt: Vec<HurtFacts>,
+}
+
+#[derive(Serialize)]
+struct RemovedFacts {
+    kind: &'static str,
+    id: String,
+    detail: String,
+}
+
+#[derive(Serialize)]
+struct HurtFacts {
+    snapshot: String,
+    sibling: Option<String>,
+    left_out: Vec<String>,
+    left_out_count: u64,
+}
+
+pub(crate) fn run(context: &Context, dry_run: bool, yes: bool) -> Result<Outcome, CommandError> {
+    if !dry_run {
+        let question = format!(
+            "Repair {}? (`icecore repair -n` tells what would be done.)",
+            path_text(&context.repository)
+        );
+        context.confirm(&question, yes)?;
+    }
+    let (report, rebuilt) = audited(context, "repair", dry_run, |trail| {
+        let done = work(context, dry_run)?;
+        let (report, rebuilt) = (done.0.as_ref(), &done.1);
+        let is_hurt = report.is_some_and(|report| !report.hurt.is_empty());
+        let code = if is_hurt { Outcome::Damaged } else { Outcome::Done }.code();
+        trail.record(record(report, rebuilt), code);
+        Ok(done)
+    })?;
+    let mut output = Output::new();
+    let unknown = report.is_none();
+    let report = report.unwrap_or_default();
+    let is_clean = rebuilt.notes.is_empty() && report.is_clean();
+    let is_hurt = !report.hurt.is_empty() || (dry_run && !is_clean);
+    if context.json {
+        output.json(&facts(&report, &rebuilt, dry_run))?;
+    } else if !context.quiet || !is_clean {
+        print(&report, &rebuilt, dry_run, unknown, &mut output)?;
+    }
+    output.finish()?;
+    Ok(if is_hurt { Outcome::Damaged } else { Outcome::Done })
+}
+
+/// What the audit log keeps of it.
+fn record(report: Option<&RepairReport>, rebuilt: &Rebuilt) -> Record {
+    let count = |of: fn(&RepairReport) -> usize| report.map_or(0, of) as u64;
+    Record::new(EventKind::RepositoryRepaired)
+        .count("rebuilt", u64::from(rebuilt.aside.is_some()))
+        .count("removed", count(|report| report.removed.len()))
+        .count("recovered_snapshots", count(|report| report.recovered.len()))
+        .count("damaged_snapshots", count(|report| report.hurt.len()))
+}
+
+fn work(context: &Context, dry_run: bool) -> Result<(Option<RepairReport>, Rebuilt), CommandError> {
+    let terminal = context.terminal();
+    let opened = Writer::open_for_repair(&context.repository, dry_run, context.wait, &terminal);
+    let (writer, rebuilt) = opened.map_err(|error| context.signals.explain(error.into()))?;
+    let options = RepairOptions { dry_run };
+    let repaired = writer.as_ref().map(|w| repair(w, options, rebuilt.lost_snapshots, &terminal));
+    terminal.finish();
+    let report = repaired.transpose().map_err(|error| context.signals.explain(error.into()))?;
+    Ok((report, rebuilt))
+}
+
+fn facts(report: &RepairReport, rebuilt: &Rebuilt, dry_run: bool) -> Facts {
+    let removed = |removed: &Removed| RemovedFacts {
+        kind: removed.kind,
+        id: removed.id.clone(),
+        detail: removed.detail.clone(),
+    };
+    let hurt = |hurt: &Hurt| HurtFacts {
+        snapshot: hurt.snapshot.to_string(),
+        sibling: hurt.sibling.map(|id| id.to_string()),
+        left_out: hurt.left_out.iter().map(|path| printable(path)).collect(),
+        left_out_count: hurt.left_out_count,
+    };
+    Facts {
+        r#type: "summary",
+        dry_run,
+        notes: rebuilt.notes.clone(),
+        damaged_store: rebuilt.aside.as_deref().map(path_text),
+        good_objects: report.good_objects,
+        restored: report.restored,
+        counters: report.counters,
+        removed: report.removed.iter().map(removed).collect(),
+        recovered: report.recovered.iter().map(ToString::to_string).collect(),
+        hurt: report.hurt.iter().map(hurt).collect(),
+    }
+}
+
+fn print(
+    report: &RepairReport,
+    rebuilt: &Rebuilt,
+    dry_run: bool,
+    unknown: bool,
+    output: &mut Output,
+) -> Result<(), CommandError> {
+    for note in &rebuilt.notes {
+        output.line(note)?;
+    }
+    if unknown {
+        return output.line("What is lost shows when the store is built anew");
+    }
+    for removed in report.removed.iter().take(LINES_SHOWN) {
+        output.line(&format!("{} {}: {}", removed.kind, removed.id, removed.detail))?;
+    }
+    more(report.removed.len() as u64, "record", "records", output)?;
+    for hurt in &report.hurt {
+        print_hurt(hurt, output)?;
+    }
+    for id in &report.recovered {
+        let verb = if dry_run { "Would recover" } else { "Recovered" };
+        output.line(&format!("{verb} snapshot {} from a tree that nothing named", id.short()))?;
+    }
+    output.line(&format!(
+        "{} good; {} {} known to the index again, {} {}, {} put right",
+        format::plural(report.good_objects, "object is", "objects are"),
+        format::count(report.restored),
+        if dry_run { "would be" } else { "are" },
+        format::plural(report.removed.len() as u64, "damaged record", "damaged records"),
+        if dry_run { "would be removed" } else { "removed" },
+        format::plural(report.counters, "counter", "counters"),
+    ))?;
+    if report.hurt.is_empty() {
+        return output.line("Every snapshot can be read whole");
+    }
+    output.line("`icecore create` of the same sources stores again what is still there of them")
+}
+
+fn print_hurt(hurt: &Hurt, output: &mut Output) -> Result<(), CommandError> {
+    let sibling = hurt
+        .sibling
+        .map_or_else(String::new, |id| format!("; {} is a copy without them", id.short()));
+    output.line(&format!(
+        "Snapshot {} lost {}{sibling}",
+        hurt.snapshot.short(),
+        format::plural(hurt.left_out_count, "path", "paths"),
+    ))?;
+    for path in hurt.left_out.iter().take(LINES_SHOWN) {
+        output.line(&format!("    {}", printable(path)))?;
+    }
+    more(hurt.left_out_count, "path", "paths", output)
+}
+
+fn more(count: u64, one: &str, many: &str, output: &mut Output) -> Result<(), CommandError> {
+    match count.saturating_sub(LINES_SHOWN as u64) {
+        0 => Ok(()),
+        rest => output.line(&format!("    and {} more", format::plural(rest, one, many))),
+    }
+}

@@ -1,0 +1,181 @@
+//! Verifying objects, and reading round what cannot be read.
+
+use std::ops::ControlFlow;
+
+use crate::base::id::{ChunkId, ListId, TreeId, hex};
+use crate::base::limits::{CHUNK_BYTES_MAX, TREE_BYTES_MAX};
+use crate::dag::record::split_stored;
+use crate::dag::{ChunkList, Tree};
+use crate::repository::envelope;
+use crate::repository::error::RepositoryError;
+use crate::repository::locator::{Locator, ObjectKind, sequence_key, sequence_of};
+use crate::repository::objects::Repository;
+use crate::repository::session::{next_key, next_sequence};
+use crate::store::{Family, Store, StoreError};
+
+impl ObjectKind {
+    /// Plain bytes of a stored object of this kind at most.
+    #[must_use]
+    pub const fn plain_bytes_max(self) -> usize {
+        match self {
+            Self::Chunk => CHUNK_BYTES_MAX,
+            Self::Tree | Self::ChunkList => 2 * TREE_BYTES_MAX,
+        }
+    }
+
+    /// Returns the id that plain bytes of this kind have, if they can be of it.
+    #[must_use]
+    pub fn id_of(self, plain: &[u8]) -> Option<[u8; 32]> {
+        let canonical = || split_stored(self.name(), plain).ok().map(|(canonical, _)| canonical);
+        Some(match self {
+            Self::Chunk => *ChunkId::of(plain).as_bytes(),
+            Self::Tree => *TreeId::of(canonical()?).as_bytes(),
+            Self::ChunkList => *ListId::of(canonical()?).as_bytes(),
+        })
+    }
+}
+
+/// The kinds of object that lie in a family.
+#[must_use]
+pub const fn kinds_of(family: Family) -> &'static [ObjectKind] {
+    match family {
+        Family::Data => &[ObjectKind::Chunk],
+        Family::Trees => &[ObjectKind::Tree, ObjectKind::ChunkList],
+        _ => &[],
+    }
+}
+
+/// Returns the kind, id and plain length of what lies in a family, if it is an
+/// object at all.
+#[must_use]
+pub fn object_of(family: Family, stored: &[u8]) -> Option<(ObjectKind, [u8; 32], u32)> {
+    let first = *kinds_of(family).first()?;
+    let plain = envelope::open(stored, first.plain_bytes_max()).ok()?;
+    let kind = if first == ObjectKind::Chunk { first } else { record_kind(&plain)? };
+    Some((kind, kind.id_of(&plain)?, u32::try_from(plain.len()).ok()?))
+}
+
+/// Whether a record is a tree or a page of a chunk list. Only one of them
+/// decodes: their ids have different tags, their bytes different forms.
+fn record_kind(plain: &[u8]) -> Option<ObjectKind> {
+    let (canonical, hints) = split_stored("record", plain).ok()?;
+    if Tree::decode(&TreeId::of(canonical), canonical, hints).is_ok() {
+        return Some(ObjectKind::Tree);
+    }
+    ChunkList::is_page(canonical, hints).then_some(ObjectKind::ChunkList)
+}
+
+impl Repository {
+    /// Returns what is stored under a sequence number, if the index says so of
+    /// the very bytes that lie there.
+    ///
+    /// # Errors
+    /// Fails if the index cannot be read.
+    pub fn verify_stored(
+        &self,
+        family: Family,
+        sequence: u64,
+        stored: &[u8],
+    ) -> Result<Option<[u8; 32]>, RepositoryError> {
+        for kind in kinds_of(family) {
+            let Ok(plain) = envelope::open(stored, kind.plain_bytes_max()) else { continue };
+            let Some(id) = kind.id_of(&plain) else { continue };
+            let expected = Locator {
+                kind: *kind,
+                sequence,
+                plain_bytes: u32::try_from(plain.len()).unwrap_or(u32::MAX),
+                stored_bytes: u32::try_from(stored.len()).unwrap_or(u32::MAX),
+            };
+            if self.locate(*kind, &id)? == Some(expected) {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns the counters that lie below a number that was given, with what they
+    /// must be.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be read.
+    pub fn wrong_counters(&self) -> Result<Vec<(String, [u8; 8])>, RepositoryError> {
+        let mut wrong = Vec::new();
+        for family in [Family::Data, Family::Trees] {
+            let counter = self.store.get(Family::Meta, next_key(family).as_bytes())?;
+            let is = counter.and_then(|value| sequence_of(&value)).unwrap_or(0);
+            let next = next_sequence(self, family)?;
+            let pending = self.pending_ranges()?;
+            if is < next && !pending.iter().any(|range| range.family == family) {
+                wrong.push((next_key(family), sequence_key(next)));
+            }
+        }
+        Ok(wrong)
+    }
+
+    /// Reads an object by the index alone and checks it against its id, and what
+    /// the index says of it.
+    ///
+    /// # Errors
+    /// Fails if it is missing or damaged, or the store cannot be read.
+    pub fn verify(&self, kind: ObjectKind, id: &[u8; 32]) -> Result<(), RepositoryError> {
+        self.object(kind, id, None, kind.plain_bytes_max(), &|plain| {
+            if kind.id_of(&plain) == Some(*id) {
+                return Ok(());
+            }
+            Err("its bytes do not match its hash".to_owned())
+        })?;
+        let Some(locator) = self.locate(kind, id)? else { return Ok(()) };
+        let stored = self.store.get(kind.family(), &sequence_key(locator.sequence))?;
+        let stored = stored.unwrap_or_default();
+        if self.verify_stored(kind.family(), locator.sequence, &stored)? == Some(*id) {
+            return Ok(());
+        }
+        let detail = "the index says other lengths than it has".to_owned();
+        Err(RepositoryError::Damaged { kind: kind.name(), id: hex(id), detail })
+    }
+}
+
+/// Visits what can be read under the sequence numbers `first..=last` of a
+/// family, in rising order, until `visit` breaks. What cannot be read is passed
+/// over, number by number.
+///
+/// # Errors
+/// Fails if the store does for another reason than damage.
+pub fn scan_readable(
+    store: &dyn Store,
+    family: Family,
+    first: u64,
+    last: u64,
+    visit: &mut dyn FnMut(u64, &[u8]) -> ControlFlow<()>,
+) -> Result<(), StoreError> {
+    let mut next = first;
+    let mut ended = false;
+    while next <= last && !ended {
+        let mut beyond = false;
+        let scanned = store.scan(family, &sequence_key(next), &mut |key, value| {
+            let Some(sequence) = sequence_of(key) else { return ControlFlow::Continue(()) };
+            if sequence > last {
+                beyond = true;
+                return ControlFlow::Break(());
+            }
+            if sequence < next {
+                // The key itself is damaged.
+                return ControlFlow::Continue(());
+            }
+            next = sequence.saturating_add(1);
+            let flow = visit(sequence, value);
+            ended = flow.is_break();
+            flow
+        });
+        match scanned {
+            // A key beyond may be a damaged one, so those between are looked for.
+            Ok(()) if !beyond => return Ok(()),
+            Ok(()) | Err(StoreError::Damaged { .. }) => next = next.saturating_add(1),
+            Err(error) => return Err(error),
+        }
+        if next == u64::MAX {
+            break;
+        }
+    }
+    Ok(())
+}

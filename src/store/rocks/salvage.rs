@@ -1,0 +1,140 @@
+//! Taking what is left of a damaged store into a new one, file by file.
+//!
+//! The damaged store is only read. Files that a bulk load wrote are taken over
+//! by a hard link, whatever their size; the others (a collection rewrote them)
+//! are copied by the caller.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rocksdb::{ColumnFamilyDescriptor, DB, IngestExternalFileOptions, IteratorMode, Options};
+
+use crate::store::rocks::{RocksStore, database_options, descriptors, failed, inspect, unreadable};
+use crate::store::{Family, StoreError};
+
+/// Entries that are looked at to tell what a file holds.
+const SAMPLE_ENTRIES: usize = 16;
+
+/// A file of a damaged store, as its manifest names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OldFile {
+    /// Where it lies, or should.
+    pub path: PathBuf,
+    /// The name of its family.
+    pub family: String,
+    /// The smallest key in it.
+    pub first: Vec<u8>,
+    /// The largest key in it.
+    pub last: Vec<u8>,
+    /// Whether it lies above the level of bulk loads: in a family that is written
+    /// by those alone it holds nothing but marks of deletion, unless it is one.
+    pub is_young: bool,
+}
+
+impl RocksStore {
+    /// Opens what is left of a store for reading, and lists its files by rising
+    /// keys. Blocks whose checksum is wrong are read nevertheless: the caller
+    /// checks every record.
+    ///
+    /// # Errors
+    /// Fails if the manifest cannot be read.
+    pub fn open_remains(path: &Path) -> Result<(Self, Vec<OldFile>), StoreError> {
+        let files = inspect::live_files(path)?;
+        let (db, bulk_options) = inspect::open_damaged(path)?;
+        let mut files: Vec<_> = files
+            .into_iter()
+            .map(|file| OldFile {
+                path: path.join(file.name.trim_start_matches('/')),
+                family: file.column_family_name,
+                first: file.start_key.unwrap_or_default(),
+                last: file.end_key.unwrap_or_default(),
+                is_young: file.level == 0,
+            })
+            .collect();
+        files.sort_by(|a, b| (&a.family, &a.first).cmp(&(&b.family, &b.first)));
+        Ok((Self { lenient: true, ..Self::new(db, None, bulk_options) }, files))
+    }
+
+    /// Lets the engine make a store of the files in `directory`, links or copies
+    /// that it may do with as it likes, without a manifest. Only files that say
+    /// of which family they are count. Returns whether it could use them all.
+    ///
+    /// # Errors
+    /// Fails if nothing can be made of them.
+    pub fn open_without_manifest(directory: &Path) -> Result<(Self, bool), StoreError> {
+        let mut options = database_options();
+        options.create_if_missing(true);
+        DB::repair(&options, directory).map_err(failed("reading files without a manifest"))?;
+        let names = DB::list_cf(&options, directory).map_err(unreadable("opening the store"))?;
+        options.create_missing_column_families(true);
+        let (known, bulk_options) = descriptors();
+        let ours: Vec<_> = known.iter().map(|family| family.name().to_owned()).collect();
+        let others = names.into_iter().filter(|name| !ours.contains(name));
+        let others = others.map(|name| ColumnFamilyDescriptor::new(name, Options::default()));
+        let others: Vec<_> = others.collect();
+        let db = DB::open_cf_descriptors(&options, directory, known.into_iter().chain(others))
+            .map_err(unreadable("opening the store"))?;
+        let lost = directory.join("lost");
+        let is_whole = !fs::read_dir(lost)
+            .is_ok_and(|entries| entries.flatten().any(|entry| is_table(&entry.path())));
+        Ok((Self { lenient: true, ..Self::new(db, None, bulk_options) }, is_whole))
+    }
+
+    /// Takes over a file that a bulk load wrote, by a link. Returns whether it is
+    /// one and can be opened.
+    ///
+    /// # Errors
+    /// Fails if no link can be made.
+    pub fn adopt(&self, family: Family, file: &Path) -> Result<bool, StoreError> {
+        let tmp = self.writable()?;
+        let name = file.file_name().unwrap_or_default();
+        let link = tmp.join(name);
+        link_file(file, &link)?;
+        let mut options = IngestExternalFileOptions::default();
+        options.set_move_files(true);
+        let family = self.family(family)?;
+        let taken = self.db.ingest_external_file_cf_opts(family, &options, vec![&link]);
+        let _ = fs::remove_file(&link);
+        Ok(taken.is_ok())
+    }
+}
+
+/// Returns some values of a file that a bulk load wrote, or nothing if it is
+/// none or cannot be opened. `scratch` does not exist, and is gone afterwards.
+///
+/// # Errors
+/// Fails if no scratch store can be made.
+pub fn sample(file: &Path, scratch: &Path) -> Result<Option<Vec<Vec<u8>>>, StoreError> {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    let db = DB::open(&options, scratch).map_err(failed("making a scratch store"))?;
+    let link = scratch.join("sample-of-it");
+    link_file(file, &link)?;
+    let mut ingest = IngestExternalFileOptions::default();
+    ingest.set_move_files(true);
+    let taken = db.ingest_external_file_opts(&ingest, vec![&link]);
+    let values = taken.is_ok().then(|| {
+        let entries = db.iterator(IteratorMode::Start).take(SAMPLE_ENTRIES);
+        entries.flatten().map(|(_, value)| value.into_vec()).collect()
+    });
+    drop(db);
+    let _ = fs::remove_dir_all(scratch);
+    Ok(values)
+}
+
+/// Whether a file is one of the engine's tables.
+#[must_use]
+pub fn is_table(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "sst")
+}
+
+/// Gives a file of the store one more name.
+///
+/// # Errors
+/// Fails if the file system does.
+pub fn link_file(file: &Path, link: &Path) -> Result<(), StoreError> {
+    fs::hard_link(file, link).map_err(|error| StoreError::Failed {
+        action: "linking a file of the store",
+        detail: format!("{}: {error}", file.display()),
+    })
+}

@@ -1,0 +1,5 @@
+//! Damage on real files: what `check` finds, what can still be read, what
+//! `repair` makes of it, and what the next `create` heals.
+
+mod matrix;
+mod objects;

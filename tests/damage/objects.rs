@@ -1,0 +1,121 @@
+//! One chunk that is not what it was, seen by `check`, `repair` and `create`.
+
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+use crate::support::args;
+use crate::support::fixture::Fixture;
+use crate::support::generate::{directory, file};
+use crate::support::repo::Repo;
+use crate::support::rng::Rng;
+
+fn fixture() -> (Fixture, Vec<u8>) {
+    let mut rng = Rng::new(78);
+    let victim = rng.bytes(12_000);
+    let fixture = Fixture::built(|source| {
+        file(&directory(source).join("sound"), &rng.bytes(300_000));
+        file(&source.join("victim"), &victim);
+    });
+    (fixture, victim)
+}
+
+/// Changes one byte in the middle of incompressible content.
+fn rot(repo: &Repo, content: &[u8]) {
+    for entry in fs::read_dir(repo.path().join("db")).expect("it can be listed").flatten() {
+        let bytes = fs::read(entry.path()).unwrap_or_default();
+        let window = &content[6000..6032];
+        if let Some(at) = bytes.windows(window.len()).position(|part| part == window) {
+            let options = fs::OpenOptions::new().write(true).open(entry.path());
+            let table = options.expect("it can be opened");
+            table.write_all_at(&[window[0] ^ 1], at as u64).expect("it can be written");
+            return;
+        }
+    }
+    panic!("the content is not in the store as it is");
+}
+
+#[test]
+fn rot_is_found_by_reading_named_with_its_path_and_healed_by_create() {
+    let (fixture, content) = fixture();
+    let repo = &fixture.repo;
+    repo.ok(["check", "--read-data"]);
+    rot(repo, &content);
+    repo.ok(["check"]);
+    let report = repo.run(["check", "--read-data", "--json"]).expect(4).last_json_line();
+    let damages = report["damages"].as_array().expect("a list");
+    assert_eq!(damages.len(), 1, "{report}");
+    assert_eq!(damages[0]["kind"], "chunk");
+    let path = damages[0]["files"][0]["path"].as_str().expect("a path");
+    assert_eq!(PathBuf::from(path), fixture.source.join("victim"));
+    assert_eq!(damages[0]["files"][0]["snapshots"][0], fixture.id.as_str());
+
+    repo.run(["repair"]).fails(14, &["--yes"]);
+    repo.run(["repair", "-n"]).expect(4);
+    let repaired = repo.run(["repair", "--yes", "--json"]).expect(4).last_json_line();
+    let sibling = repaired["hurt"][0]["sibling"].as_str().expect("an id").to_owned();
+    let inner = fixture.source.to_str().expect("a text");
+    let listed = repo.ok(["ls", &format!("{sibling}:{inner}")]).text();
+    assert_eq!(listed.trim(), "sound");
+    repo.run(["cat", &format!("{}:{inner}/victim", fixture.id)]).fails(4, &["missing"]);
+
+    repo.create(&fixture.source);
+    let shown = repo.ok(["cat", &format!("{}:{inner}/victim", fixture.id)]);
+    assert!(shown.stdout == content, "the first snapshot is whole again");
+    repo.ok(["check", "--read-data"]);
+    repo.ok(["repair", "--yes"]);
+}
+
+#[test]
+fn subsets_cover_everything_in_turn() {
+    let (fixture, content) = fixture();
+    let repo = &fixture.repo;
+    rot(repo, &content);
+    let codes: Vec<i32> =
+        (0..12).map(|_| repo.run(["check", "--read-data-subset", "20%"]).code).collect();
+    assert!(codes.contains(&4), "{codes:?}");
+    let parts: Vec<i32> = (1..=3)
+        .map(|part| repo.run(["check", "--read-data-subset", &format!("{part}/3")]).code)
+        .collect();
+    assert_eq!(parts.iter().filter(|code| **code == 4).count(), 1, "{parts:?}");
+    repo.run(["check", "--read-data-subset", "0/3"]).expect(2);
+    repo.run(["check", "--max-duration", "5m"]).expect(2);
+    repo.run(["check", "--read-data", "--max-duration", "5m"]).expect(4);
+}
+
+#[test]
+fn a_check_beside_writers_raises_no_alarm() {
+    let (fixture, _) = fixture();
+    let repo = &fixture.repo;
+    crate::support::beside(
+        |stop| {
+            let mut round = 0_u64;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                round += 1;
+                let content = Rng::new(round).bytes(200_000);
+                file(&fixture.source.join("changing"), &content);
+                let id = repo.create(&fixture.source);
+                repo.ok(["delete", "--yes", &id]);
+                repo.gc();
+            }
+        },
+        || {
+            for _ in 0..15 {
+                let outcome = repo.run(args!["check", "--read-data"]);
+                assert_eq!(outcome.code, 0, "{}{}", outcome.text(), outcome.error());
+            }
+        },
+    );
+}
+
+#[test]
+fn a_lost_configuration_is_made_anew() {
+    let (fixture, content) = fixture();
+    let repo = &fixture.repo;
+    fs::remove_file(repo.path().join("config")).expect("it can be removed");
+    repo.run(["list"]).fails(10, &[]);
+    repo.ok(["repair", "--yes"]);
+    let inner = fixture.source.to_str().expect("a text");
+    assert!(repo.ok(["cat", &format!("{}:{inner}/victim", fixture.id)]).stdout == content);
+    repo.ok(["check", "--read-data"]);
+}
