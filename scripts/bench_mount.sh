@@ -178,10 +178,12 @@ echo "| read | ext4 | icecore | restic | borg | icecore : ext4 |"
 echo "|---|---|---|---|---|---|"
 row "find -printf, cold" cold walk @A
 row "find -printf, warm" warm walk @A
+row "ls -lR, cold" cold ls -lR @A
 row "ls -lR, warm" warm ls -lR @A
 row "tar to a pipe, cold" cold pack @A
 row "tar to a pipe, warm" warm pack @A
 row "cp -a to ext4, cold" cold cp -a @A "$work/out/"
+row "rsync -a to ext4, cold" cold rsync -a @A "$work/out/"
 row "diff -r of two snapshots, 1 % changed, cold" cold differ @A @B
 peak_of() { awk '/VmHWM/ { print int($2 / 1024) }' "/proc/$1/status" 2>/dev/null || echo "-"; }
 echo "| peak MB of the mount | | $(peak_of "$icecore_pid") | $(peak_of "$restic_pid") |" \
