@@ -10,8 +10,9 @@
 //! - What is sent and never read is bounded: a window of files per directory,
 //!   which grows only while reads go on where it ended. The first read in a
 //!   directory is followed only while what was sent in others is being read.
-//! - It is done on a thread of its own. One that serves must not: the kernel may
-//!   hold a page for a read that waits to be served.
+//! - The kernel may hold a page for a read that waits to be served. So of the
+//!   threads that serve only one at a time sends files; the rest is done on a
+//!   thread of its own.
 //! - A file that cannot be read is passed over; whoever reads it hears why.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -37,6 +38,8 @@ const FIRST_WINDOW: usize = 8;
 const GAP: usize = 16;
 /// Directories that are being read at once and remembered.
 const RUNS_MAX: usize = 16;
+/// Files that the serving thread sends itself.
+const AT_ONCE_MAX: usize = 8;
 /// Jobs that wait at most; more are dropped.
 const JOBS_MAX: usize = 4;
 
@@ -236,6 +239,7 @@ impl Planner {
 #[derive(Debug)]
 pub(crate) struct Ahead {
     planner: Arc<Mutex<Planner>>,
+    serving: Mutex<()>,
     jobs: SyncSender<Job>,
 }
 
@@ -251,11 +255,17 @@ impl Ahead {
     pub(crate) fn new() -> (Self, AheadJobs) {
         let (sender, jobs) = sync_channel(JOBS_MAX);
         let planner = Arc::<Mutex<Planner>>::default();
-        (Self { planner: planner.clone(), jobs: sender }, AheadJobs { planner, jobs })
+        (
+            Self { planner: planner.clone(), serving: Mutex::new(()), jobs: sender },
+            AheadJobs { planner, jobs },
+        )
     }
 
-    /// Notes that a file is being read from its beginning.
-    pub(crate) fn note(&self, file: &EntryHandle, node: u64) {
+    /// Notes that a file is being read from its beginning, and hands out what is
+    /// to be done. Returns the files of its page to send before the answer: a
+    /// reader that has it asks for the next one sooner than any other thread
+    /// could have sent that.
+    pub(crate) fn note(&self, file: &EntryHandle, node: u64) -> Vec<usize> {
         let bytes = |index: usize| {
             let neighbour = file.neighbour(index).ok_or(End)?;
             Ok(neighbour.get().and_then(sendable_bytes))
@@ -263,9 +273,27 @@ impl Ahead {
         let mut planner = self.planner.lock().unwrap_or_else(PoisonError::into_inner);
         let task = planner.plan(file.page_address(), file.index(), &bytes);
         drop(planner);
-        if let Some(task) = task {
+        let (now, later) = match task {
+            None => return Vec::new(),
+            Some(Task::Sort) => (Vec::new(), Task::Sort),
+            Some(Task::Send(mut now)) => {
+                let later = now.split_off(now.len().min(AT_ONCE_MAX));
+                (now, Task::Send(later))
+            }
+        };
+        if !matches!(&later, Task::Send(none) if none.is_empty()) {
             // A full queue means that sending is slower than reading.
-            let _ = self.jobs.try_send(Job { file: file.clone(), node, task });
+            let _ = self.jobs.try_send(Job { file: file.clone(), node, task: later });
+        }
+        now
+    }
+
+    /// Lets `send` send files from a serving thread, unless another one is at it:
+    /// the kernel may hold a file's page for a read that waits to be served, so
+    /// some thread must always be free to serve.
+    pub(crate) fn at_once(&self, send: impl FnOnce()) {
+        if let Ok(_one) = self.serving.try_lock() {
+            send();
         }
     }
 }

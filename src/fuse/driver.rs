@@ -8,9 +8,9 @@ use std::time::Instant;
 
 use fuser::{
     AccessFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, Generation, INodeNo, InitFlags,
-    IoctlFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
-    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen,
-    ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    IoctlFlags, KernelConfig, LockOwner, Notifier, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate,
+    ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek,
+    ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
 use crate::fuse::ahead::Ahead;
@@ -30,6 +30,7 @@ const BACKGROUND_MAX: u16 = 64;
 pub(crate) struct Helpers {
     pub(crate) polling: Option<Polling>,
     pub(crate) ahead: Ahead,
+    pub(crate) kernel: Notifier,
     pub(crate) janitor: Janitor,
 }
 
@@ -171,18 +172,17 @@ impl Filesystem for Driver {
         reply: ReplyData,
     ) {
         self.run(Operation::Read, |tree| {
-            match tree.read(node.0, offset, size) {
-                Ok(bytes) => {
-                    tree.statistics().add_bytes_read(bytes.as_slice().len());
-                    reply.data(bytes.as_slice());
-                }
-                Err(errno) => reply.error(errno),
-            }
+            let bytes = match tree.read(node.0, offset, size) {
+                Ok(bytes) => bytes,
+                Err(errno) => return reply.error(errno),
+            };
+            tree.statistics().add_bytes_read(bytes.as_slice().len());
             if offset == 0
-                && let Some(helpers) = self.helpers.get()
+                && let Some(Helpers { ahead, kernel, .. }) = self.helpers.get()
             {
-                tree.note_read(&helpers.ahead, node.0);
+                tree.note_read(ahead, node.0, kernel);
             }
+            reply.data(bytes.as_slice());
         });
     }
 

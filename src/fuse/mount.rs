@@ -206,7 +206,8 @@ impl Mount {
         let (ahead, jobs) = Ahead::new();
         let (sender, duties) = mpsc::channel();
         let janitor = Janitor::new(sender.clone());
-        let _ = helpers.set(Helpers { polling, ahead, janitor: janitor.clone() });
+        let (kernel, shedder) = (notifier.clone(), janitor.clone());
+        let _ = helpers.set(Helpers { polling, ahead, kernel, janitor: shedder });
         let serving = thread::Builder::new()
             .name("icecore-mount".to_owned())
             .spawn(move || session.run())

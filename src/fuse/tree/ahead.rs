@@ -9,25 +9,23 @@ use crate::fuse::nodes::What;
 use crate::view::{EntryHandle, PathKey};
 
 impl Tree {
-    /// Notes that a file is being read from its beginning.
-    pub(crate) fn note_read(&self, ahead: &Ahead, id: u64) {
-        if let Some(What::Item(file)) = self.nodes.get(id).map(|node| node.what) {
-            ahead.note(&file, id);
+    /// Notes that a file is being read from its beginning, and sends those that
+    /// will be read next.
+    pub(crate) fn note_read(&self, ahead: &Ahead, id: u64, kernel: &Notifier) {
+        let Some(What::Item(file)) = self.nodes.get(id).map(|node| node.what) else { return };
+        let indexes = ahead.note(&file, id);
+        if !indexes.is_empty() {
+            ahead.at_once(|| self.send_files(id, &file, indexes, kernel));
         }
     }
 
     /// Sends files until nobody asks for it any more.
     pub(crate) fn send_ahead(&self, jobs: &AheadJobs, kernel: &Notifier) {
         while let Some(job) = jobs.next() {
-            // The place of a page's entries follows from any one of them.
-            let Some(path) = self.directory_path(job.node) else { continue };
             match job.task {
-                Task::Send(indexes) => {
-                    for file in indexes.into_iter().filter_map(|index| job.file.neighbour(index)) {
-                        self.send_file(path, &file, kernel);
-                    }
-                }
+                Task::Send(indexes) => self.send_files(job.node, &job.file, indexes, kernel),
                 Task::Sort => {
+                    let Some(path) = self.directory_path(job.node) else { continue };
                     let numbers = self.view.inode_numbers();
                     let entries = job.file.page_entries().iter();
                     let numbers: Vec<u64> =
@@ -35,6 +33,15 @@ impl Tree {
                     jobs.sorted(&job.file, NumberOrder::new(&numbers));
                 }
             }
+        }
+    }
+
+    /// Sends files of the page of a file that the kernel knows as `id`.
+    fn send_files(&self, id: u64, file: &EntryHandle, indexes: Vec<usize>, kernel: &Notifier) {
+        // The place of a page's entries follows from any one of them.
+        let Some(path) = self.directory_path(id) else { return };
+        for file in indexes.into_iter().filter_map(|index| file.neighbour(index)) {
+            self.send_file(path, &file, kernel);
         }
     }
 
