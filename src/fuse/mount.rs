@@ -167,8 +167,8 @@ fn words(error: &io::Error) -> String {
 pub struct Mount {
     mountpoint: PathBuf,
     serving: JoinHandle<io::Result<()>>,
-    /// Sends what will be asked for; ends with serving.
-    sender_ahead: JoinHandle<()>,
+    /// Send and load what will be asked for; they end with serving.
+    helpers: [JoinHandle<()>; 2],
     /// Looks after the leases and the list of snapshots.
     janitor: (Sender<Duty>, JoinHandle<()>),
 }
@@ -215,10 +215,17 @@ impl Mount {
         raise_readahead(&place);
         let (sending, kernel) = (tree.clone(), notifier.clone());
         let sender_ahead = thread::spawn(move || sending.send_ahead(&jobs, &kernel));
+        let loading = tree.clone();
+        let prefetcher = thread::spawn(move || loading.view().prefetch());
         let mountpoint = place.clone();
         let janitor =
             thread::spawn(move || look_after(&tree, &mountpoint, &notifier, &janitor, &duties));
-        Ok(Self { mountpoint: place, serving, sender_ahead, janitor: (sender, janitor) })
+        Ok(Self {
+            mountpoint: place,
+            serving,
+            helpers: [sender_ahead, prefetcher],
+            janitor: (sender, janitor),
+        })
     }
 
     /// Returns what takes the mount away, from any thread.
@@ -239,13 +246,15 @@ impl Mount {
     /// # Errors
     /// Fails if serving ended in another way.
     pub fn wait(self) -> Result<(), MountError> {
-        let Self { mountpoint, serving, sender_ahead, janitor: (duties, janitor) } = self;
+        let Self { mountpoint, serving, helpers, janitor: (duties, janitor) } = self;
         let ended = |problem| MountError::Ended { mountpoint, problem };
         let outcome = serving.join();
         let _ = duties.send(Duty::Stop);
         // They hold the view; only when they have ended is the lease gone. A panic
         // of theirs harms nobody.
-        let _ = sender_ahead.join();
+        for helper in helpers {
+            let _ = helper.join();
+        }
         let _ = janitor.join();
         match outcome {
             Ok(Ok(())) => Ok(()),
@@ -410,7 +419,10 @@ fn look_after(
                 janitor.has_shed();
                 continue;
             }
-            Ok(Duty::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            Ok(Duty::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                tree.view().stop_prefetching();
+                return;
+            }
             Err(RecvTimeoutError::Timeout) => {}
         }
         lease_candidates(tree, mountpoint);

@@ -1,5 +1,6 @@
 //! Reading objects: by hint if there is one, else by index, always verified.
 
+use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use crate::repository::config::Config;
 use crate::repository::envelope;
 use crate::repository::error::RepositoryError;
 use crate::repository::layout::Layout;
-use crate::repository::locator::{Locator, ObjectKind, sequence_key};
+use crate::repository::locator::{Locator, ObjectKind, sequence_key, sequence_of};
 use crate::store::{Family, Store, StoreError};
 
 /// Decodes the canonical bytes and the hints of a record.
@@ -68,6 +69,34 @@ impl Repository {
             }
             Ok(plain)
         })
+    }
+
+    /// Visits the chunks that lie at a range of sequence numbers, in order, each
+    /// under the id that its bytes hash to. Left out are those of more than
+    /// `bytes_max` plain bytes, those that are not `wanted`, and damaged ones.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be read.
+    pub fn scan_chunks(
+        &self,
+        sequences: Range<u64>,
+        bytes_max: usize,
+        wanted: &dyn Fn(u64) -> bool,
+        visit: &mut dyn FnMut(ChunkId, Vec<u8>) -> ControlFlow<()>,
+    ) -> Result<(), RepositoryError> {
+        let first = sequence_key(sequences.start);
+        Ok(self.store.scan(ObjectKind::Chunk.family(), &first, &mut |key, value| {
+            let Some(sequence) = sequence_of(key).filter(|at| *at < sequences.end) else {
+                return ControlFlow::Break(());
+            };
+            if value.len() > bytes_max || !wanted(sequence) {
+                return ControlFlow::Continue(());
+            }
+            match envelope::open(value, bytes_max) {
+                Ok(plain) => visit(ChunkId::of(&plain), plain),
+                Err(_) => ControlFlow::Continue(()),
+            }
+        })?)
     }
 
     /// Returns a directory node or page.

@@ -226,9 +226,15 @@ impl View {
     }
 
     fn chunk(&self, id: &ChunkId, bytes: u32, hint: Hint) -> Result<Arc<[u8]>, ViewError> {
-        self.caches
-            .chunks
-            .get_or_insert_with(id, || Ok(Arc::from(self.reader.chunk(id, bytes, hint)?)))
+        let mut is_missed = false;
+        let chunk = self.caches.chunks.get_or_insert_with(id, || {
+            is_missed = true;
+            Ok::<_, ViewError>(Arc::from(self.reader.chunk(id, bytes, hint)?))
+        })?;
+        if let Some(sequence) = hint {
+            self.prefetch.note(sequence, bytes, is_missed);
+        }
+        Ok(chunk)
     }
 }
 

@@ -24,6 +24,7 @@ mod error;
 mod inode_number;
 mod names;
 mod place;
+mod prefetch;
 mod snapshots;
 mod versions;
 
@@ -31,6 +32,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::repository::Reader;
 use crate::view::cache::Caches;
+use crate::view::prefetch::Prefetch;
 
 pub use changes::{Change, Comparison, DirectoryPair, Part, VisitChange};
 pub use content::FileBytes;
@@ -64,6 +66,7 @@ pub struct View {
     reader: Reader,
     cache_bytes: u64,
     caches: Caches,
+    prefetch: Prefetch,
     inode_numbers: InodeNumbers,
     snapshots: Mutex<Arc<SnapshotList>>,
     by_time: TimeFormat,
@@ -82,6 +85,7 @@ impl View {
         Ok(Self {
             cache_bytes: options.cache_bytes,
             caches: Caches::new(options.cache_bytes),
+            prefetch: Prefetch::default(),
             inode_numbers: InodeNumbers::new(reader.config().id),
             snapshots: Mutex::new(Arc::new(list)),
             by_time: options.by_time,
