@@ -11,12 +11,10 @@
 //!   which grows only while reads go on where it ended. The first read in a
 //!   directory is followed only while what was sent in others is being read.
 //! - The kernel may hold a page for a read that waits to be served. So of the
-//!   threads that serve only one at a time sends files; the rest is done on a
-//!   thread of its own.
+//!   threads that serve only one at a time sends files.
 //! - A file that cannot be read is passed over; whoever reads it hears why.
 
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::dag::{Entry, Kind};
 use crate::view::EntryHandle;
@@ -24,9 +22,9 @@ use crate::view::EntryHandle;
 /// Files that are sent at once at most.
 const WINDOW_FILES_MAX: usize = 32;
 /// Bytes that are sent at once at most, beside the first file.
-pub(crate) const WINDOW_BYTES: u64 = 1 << 20;
+const WINDOW_BYTES: u64 = 256 << 10;
 /// Bytes of a file that is worth it: of larger ones the kernel reads ahead.
-pub(crate) const FILE_BYTES_MAX: u64 = 256 << 10;
+const FILE_BYTES_MAX: u64 = 128 << 10;
 /// Files at the end of a page that are sent without asking whether it was of use.
 const FEW: usize = 4;
 /// Reads of what was sent, of late, after which the first read in a directory is
@@ -38,23 +36,8 @@ const FIRST_WINDOW: usize = 8;
 const GAP: usize = 16;
 /// Directories that are being read at once and remembered.
 const RUNS_MAX: usize = 16;
-/// Files that the serving thread sends itself.
-const AT_ONCE_MAX: usize = 8;
-/// Jobs that wait at most; more are dropped.
-const JOBS_MAX: usize = 4;
 
-/// What the thread is to do for a file that was read.
-#[derive(Clone, Debug)]
-pub(crate) struct Job {
-    /// The file.
-    pub(crate) file: EntryHandle,
-    /// Its node id.
-    pub(crate) node: u64,
-    /// What to do.
-    pub(crate) task: Task,
-}
-
-/// What is to be done.
+/// What is to be done for a file that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Task {
     /// Find out the order of the page's files by inode number.
@@ -235,79 +218,41 @@ impl Planner {
     }
 }
 
-/// Notes reads and hands out jobs.
-#[derive(Debug)]
+/// Notes reads, and says what to send.
+#[derive(Debug, Default)]
 pub(crate) struct Ahead {
-    planner: Arc<Mutex<Planner>>,
-    serving: Mutex<()>,
-    jobs: SyncSender<Job>,
-}
-
-/// Where the jobs come out. There are no more when [`Ahead`] is dropped.
-#[derive(Debug)]
-pub(crate) struct AheadJobs {
-    planner: Arc<Mutex<Planner>>,
-    jobs: Receiver<Job>,
+    planner: Mutex<Planner>,
+    sending: Mutex<()>,
 }
 
 impl Ahead {
-    /// Returns it, and where its jobs come out.
-    pub(crate) fn new() -> (Self, AheadJobs) {
-        let (sender, jobs) = sync_channel(JOBS_MAX);
-        let planner = Arc::<Mutex<Planner>>::default();
-        (
-            Self { planner: planner.clone(), serving: Mutex::new(()), jobs: sender },
-            AheadJobs { planner, jobs },
-        )
-    }
-
-    /// Notes that a file is being read from its beginning, and hands out what is
-    /// to be done. Returns the files of its page to send before the answer: a
-    /// reader that has it asks for the next one sooner than any other thread
-    /// could have sent that.
-    pub(crate) fn note(&self, file: &EntryHandle, node: u64) -> Vec<usize> {
+    /// Notes that a file is being read from its beginning, and returns what is
+    /// to be done before the answer: a reader that has it asks for the next file
+    /// sooner than any other thread could have sent that.
+    pub(crate) fn note(&self, file: &EntryHandle) -> Option<Task> {
         let bytes = |index: usize| {
             let neighbour = file.neighbour(index).ok_or(End)?;
             Ok(neighbour.get().and_then(sendable_bytes))
         };
-        let mut planner = self.planner.lock().unwrap_or_else(PoisonError::into_inner);
-        let task = planner.plan(file.page_address(), file.index(), &bytes);
-        drop(planner);
-        let (now, later) = match task {
-            None => return Vec::new(),
-            Some(Task::Sort) => (Vec::new(), Task::Sort),
-            Some(Task::Send(mut now)) => {
-                let later = now.split_off(now.len().min(AT_ONCE_MAX));
-                (now, Task::Send(later))
-            }
-        };
-        if !matches!(&later, Task::Send(none) if none.is_empty()) {
-            // A full queue means that sending is slower than reading.
-            let _ = self.jobs.try_send(Job { file: file.clone(), node, task: later });
-        }
-        now
-    }
-
-    /// Lets `send` send files from a serving thread, unless another one is at it:
-    /// the kernel may hold a file's page for a read that waits to be served, so
-    /// some thread must always be free to serve.
-    pub(crate) fn at_once(&self, send: impl FnOnce()) {
-        if let Ok(_one) = self.serving.try_lock() {
-            send();
-        }
-    }
-}
-
-impl AheadJobs {
-    /// Waits for the next job.
-    pub(crate) fn next(&self) -> Option<Job> {
-        self.jobs.recv().ok()
+        self.lock().plan(file.page_address(), file.index(), &bytes)
     }
 
     /// Notes the order by inode number of a file's page.
     pub(crate) fn sorted(&self, file: &EntryHandle, order: NumberOrder) {
-        let mut planner = self.planner.lock().unwrap_or_else(PoisonError::into_inner);
-        planner.sorted(file.page_address(), order);
+        self.lock().sorted(file.page_address(), order);
+    }
+
+    /// Lets `send` send files, unless another thread is at it: the kernel may
+    /// hold a file's page for a read that waits to be served, so some thread must
+    /// always be free to serve.
+    pub(crate) fn send(&self, send: impl FnOnce()) {
+        if let Ok(_one) = self.sending.try_lock() {
+            send();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Planner> {
+        self.planner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -167,8 +167,8 @@ fn words(error: &io::Error) -> String {
 pub struct Mount {
     mountpoint: PathBuf,
     serving: JoinHandle<io::Result<()>>,
-    /// Send and load what will be asked for; they end with serving.
-    helpers: [JoinHandle<()>; 2],
+    /// Loads what will be asked for.
+    prefetcher: JoinHandle<()>,
     /// Looks after the leases and the list of snapshots.
     janitor: (Sender<Duty>, JoinHandle<()>),
 }
@@ -203,7 +203,7 @@ impl Mount {
         let device = polls.then(|| session.as_fd().try_clone_to_owned()).transpose();
         let polling = device.map_err(refused)?.map(Polling::new);
         let notifier = session.notifier();
-        let (ahead, jobs) = Ahead::new();
+        let ahead = Ahead::default();
         let (sender, duties) = mpsc::channel();
         let janitor = Janitor::new(sender.clone());
         let (kernel, shedder) = (notifier.clone(), janitor.clone());
@@ -213,19 +213,12 @@ impl Mount {
             .spawn(move || session.run())
             .map_err(refused)?;
         raise_readahead(&place);
-        let (sending, kernel) = (tree.clone(), notifier.clone());
-        let sender_ahead = thread::spawn(move || sending.send_ahead(&jobs, &kernel));
         let loading = tree.clone();
         let prefetcher = thread::spawn(move || loading.view().prefetch());
         let mountpoint = place.clone();
         let janitor =
             thread::spawn(move || look_after(&tree, &mountpoint, &notifier, &janitor, &duties));
-        Ok(Self {
-            mountpoint: place,
-            serving,
-            helpers: [sender_ahead, prefetcher],
-            janitor: (sender, janitor),
-        })
+        Ok(Self { mountpoint: place, serving, prefetcher, janitor: (sender, janitor) })
     }
 
     /// Returns what takes the mount away, from any thread.
@@ -246,15 +239,13 @@ impl Mount {
     /// # Errors
     /// Fails if serving ended in another way.
     pub fn wait(self) -> Result<(), MountError> {
-        let Self { mountpoint, serving, helpers, janitor: (duties, janitor) } = self;
+        let Self { mountpoint, serving, prefetcher, janitor: (duties, janitor) } = self;
         let ended = |problem| MountError::Ended { mountpoint, problem };
         let outcome = serving.join();
         let _ = duties.send(Duty::Stop);
         // They hold the view; only when they have ended is the lease gone. A panic
         // of theirs harms nobody.
-        for helper in helpers {
-            let _ = helper.join();
-        }
+        let _ = prefetcher.join();
         let _ = janitor.join();
         match outcome {
             Ok(Ok(())) => Ok(()),

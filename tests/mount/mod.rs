@@ -1,6 +1,7 @@
 //! The mount as a file system: what programs ask of one, and what peers got
 //! wrong. `docs/testing.md` lists the peers' defects with the test of each.
 
+mod ahead;
 mod attributes;
 mod changes;
 mod deleted;

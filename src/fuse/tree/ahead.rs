@@ -4,7 +4,7 @@ use fuser::{INodeNo, Notifier};
 
 use super::Tree;
 use crate::dag::Kind;
-use crate::fuse::ahead::{Ahead, AheadJobs, NumberOrder, Task};
+use crate::fuse::ahead::{Ahead, NumberOrder, Task};
 use crate::fuse::nodes::What;
 use crate::view::{EntryHandle, PathKey};
 
@@ -13,25 +13,17 @@ impl Tree {
     /// will be read next.
     pub(crate) fn note_read(&self, ahead: &Ahead, id: u64, kernel: &Notifier) {
         let Some(What::Item(file)) = self.nodes.get(id).map(|node| node.what) else { return };
-        let indexes = ahead.note(&file, id);
-        if !indexes.is_empty() {
-            ahead.at_once(|| self.send_files(id, &file, indexes, kernel));
-        }
-    }
-
-    /// Sends files until nobody asks for it any more.
-    pub(crate) fn send_ahead(&self, jobs: &AheadJobs, kernel: &Notifier) {
-        while let Some(job) = jobs.next() {
-            match job.task {
-                Task::Send(indexes) => self.send_files(job.node, &job.file, indexes, kernel),
-                Task::Sort => {
-                    let Some(path) = self.directory_path(job.node) else { continue };
-                    let numbers = self.view.inode_numbers();
-                    let entries = job.file.page_entries().iter();
-                    let numbers: Vec<u64> =
-                        entries.map(|entry| numbers.entry(path, entry)).collect();
-                    jobs.sorted(&job.file, NumberOrder::new(&numbers));
-                }
+        match ahead.note(&file) {
+            None => {}
+            Some(Task::Send(indexes)) => {
+                ahead.send(|| self.send_files(id, &file, indexes, kernel));
+            }
+            Some(Task::Sort) => {
+                let Some(path) = self.directory_path(id) else { return };
+                let numbers = self.view.inode_numbers();
+                let entries = file.page_entries().iter();
+                let numbers: Vec<u64> = entries.map(|entry| numbers.entry(path, entry)).collect();
+                ahead.sorted(&file, NumberOrder::new(&numbers));
             }
         }
     }
