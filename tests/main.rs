@@ -21,6 +21,7 @@ mod create;
 mod damage;
 mod failure;
 mod fidelity;
+mod frozen;
 mod gc;
 mod mount;
 mod prune;
