@@ -42,6 +42,8 @@ pub mod dag;
 pub mod fuse;
 pub mod gc;
 pub mod ingest;
+#[cfg(test)]
+mod life;
 pub mod repair;
 pub mod repository;
 pub mod retention;

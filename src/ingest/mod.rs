@@ -36,6 +36,8 @@ mod source;
 mod status;
 mod stream;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 mod walk;
 

@@ -18,6 +18,7 @@ use crate::repository::layout::Layout;
 use crate::repository::lease::{LeaseFile, LeaseGuard};
 use crate::repository::objects::Repository;
 use crate::store::rocks::RocksStore;
+use crate::store::{Store, StoreError};
 
 /// A change of the store's directory younger than this may be followed by
 /// another one with the same time stamp, so it counts as a change once more.
@@ -63,6 +64,14 @@ impl Reader {
     /// Fails if there is no repository, a newer program wrote it, or the store
     /// cannot be opened.
     pub fn open(root: &Path) -> Result<Self, RepositoryError> {
+        Self::open_over(root, |layout| Ok(Arc::new(RocksStore::open_reader(&layout.db())?)))
+    }
+
+    /// Opens a repository over the store that `open` opens.
+    pub(crate) fn open_over(
+        root: &Path,
+        open: impl FnOnce(&Layout) -> Result<Arc<dyn Store>, StoreError>,
+    ) -> Result<Self, RepositoryError> {
         let layout = Layout::new(root);
         let config = Config::read(&layout)?;
         let lease = match LeaseFile::create(&layout) {
@@ -74,8 +83,8 @@ impl Reader {
             Err(error) => return Err(error),
         };
         let stamp = stamp(&layout);
-        let store = RocksStore::open_reader(&layout.db())?;
-        let repository = Repository::new(layout, config, Arc::new(store));
+        let store = open(&layout)?;
+        let repository = Repository::new(layout, config, store);
         let seen = Mutex::new(stamp);
         Ok(Self { repository, lease, seen })
     }

@@ -17,7 +17,7 @@ use crate::repository::lock::WriterLock;
 use crate::repository::objects::Repository;
 use crate::repository::session::{Session, next_key, next_sequence};
 use crate::store::rocks::RocksStore;
-use crate::store::{Batch, Durability, Family};
+use crate::store::{Batch, Durability, Family, Store, StoreError};
 
 /// How long a writer lingers after its last change. A mount lets the kernel keep
 /// what depends on the list of snapshots for a moment (2 ms, and the kernel
@@ -29,7 +29,7 @@ pub const LINGER: Duration = Duration::from_millis(25);
 pub struct Writer {
     repository: Repository,
     // Dropped after the store is closed, and before others may write.
-    _linger: Linger,
+    _linger: Option<Linger>,
     // Dropped after the store is closed.
     _lock: WriterLock,
 }
@@ -130,19 +130,39 @@ impl Writer {
         wait: Duration,
         monitor: &dyn Monitor,
     ) -> Result<Self, RepositoryError> {
+        Self::open_over(root, purpose, wait, monitor, |layout| {
+            Ok(Arc::new(RocksStore::open(&layout.db(), &layout.tmp())?))
+        })
+    }
+
+    /// Opens a repository over the store that `open` opens once the lock is held.
+    pub(crate) fn open_over(
+        root: &Path,
+        purpose: &str,
+        wait: Duration,
+        monitor: &dyn Monitor,
+        open: impl FnOnce(&Layout) -> Result<Arc<dyn Store>, StoreError>,
+    ) -> Result<Self, RepositoryError> {
         let layout = Layout::new(root);
         Config::read(&layout)?;
         let lock = WriterLock::acquire(&layout, purpose, wait, monitor)?;
         // Read again: while this process waited, another may have upgraded it.
         let config = Config::read(&layout)?;
         clear_tmp(&layout)?;
-        let store = RocksStore::open(&layout.db(), &layout.tmp())?;
-        Ok(Self::new(Repository::new(layout, config, Arc::new(store)), lock))
+        let store = open(&layout)?;
+        Ok(Self::new(Repository::new(layout, config, store), lock))
     }
 
     /// Wraps an open repository whose lock is held.
     pub(crate) const fn new(repository: Repository, lock: WriterLock) -> Self {
-        Self { repository, _linger: Linger, _lock: lock }
+        Self { repository, _linger: Some(Linger), _lock: lock }
+    }
+
+    /// Lets this writer go without lingering: there is no mount.
+    #[cfg(test)]
+    pub(crate) fn hurried(mut self) -> Self {
+        std::mem::forget(self._linger.take());
+        self
     }
 
     /// Starts a set of objects on their way to a snapshot.

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use crate::store::fault::{Fault, FaultPlan, FaultStore, Target};
 use crate::store::memory::MemoryStore;
+use crate::store::power::PowerStore;
 use crate::store::rocks::RocksStore;
 use crate::store::{Batch, Durability, Family, Store, StoreError};
 
@@ -78,6 +79,13 @@ fn on_all(check: impl Fn(&Subject)) {
     check(&Subject {
         name: "memory",
         store: Box::new(memory),
+        reader: Box::new(move || Box::new(reader.reader())),
+    });
+    let power = Arc::new(PowerStore::new());
+    let reader = power.clone();
+    check(&Subject {
+        name: "power",
+        store: Box::new(power),
         reader: Box::new(move || Box::new(reader.reader())),
     });
     let memory = Arc::new(MemoryStore::new());

@@ -44,6 +44,24 @@ impl MemoryStore {
         Self { shared: self.shared.clone(), seen: Some(Mutex::new(seen)) }
     }
 
+    /// Returns a store of its own that holds the same now.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let state = self.state().clone();
+        Self { shared: Arc::new(Mutex::new(state)), seen: None }
+    }
+
+    /// Adds what a bulk load held.
+    pub(crate) fn load(
+        &self,
+        family: Family,
+        entries: &[(Vec<u8>, Vec<u8>)],
+    ) -> Result<(), StoreError> {
+        let mut load = self.bulk_load(family)?;
+        entries.iter().try_for_each(|(key, value)| load.put(key, value))?;
+        load.finish()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         lock(self.seen.as_ref().unwrap_or(&self.shared))
     }

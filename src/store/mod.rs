@@ -1,13 +1,16 @@
 //! The store: ordered byte keys in a few families, durable on request.
 //!
-//! Purpose: everything a repository keeps lives behind [`Store`]. Three
+//! Purpose: everything a repository keeps lives behind [`Store`]. Four
 //! implementations serve it: [`rocks`] (the real one), [`memory`] (the twin for
-//! tests and models) and [`fault`] (a wrapper that fails on demand). One
-//! conformance suite runs over all of them.
+//! tests and models), [`power`] (a twin that can lose power) and [`fault`] (a
+//! wrapper that fails on demand). One conformance suite runs over all of them.
 //!
 //! Invariants:
 //! - [`Store::write`] is atomic, and once a `Durability::Synced` write returns,
 //!   it and every earlier write and bulk load survives power loss.
+//! - Of the writes since, power loss leaves those up to some point: never one
+//!   without all that were written before it. What loads, rewrites and drops of
+//!   files did stays, whatever is lost of the writes before them.
 //! - A bulk load is visible and durable as a whole when `finish` returns, and
 //!   leaves nothing behind when it is dropped instead.
 //! - A reader handle sees the state as of its last [`Store::catch_up`], never a
@@ -20,6 +23,7 @@ use std::sync::Arc;
 
 pub mod fault;
 pub mod memory;
+pub mod power;
 pub mod rocks;
 
 #[cfg(test)]

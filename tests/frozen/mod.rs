@@ -8,10 +8,10 @@ mod writing;
 
 use std::path::{Path, PathBuf};
 
+use crate::support::args;
 use crate::support::command::run_tool;
 use crate::support::repo::{Repo, id_of};
 use crate::support::scratch::Scratch;
-use crate::support::args;
 
 use expected::{Expected, Line};
 
