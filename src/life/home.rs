@@ -8,10 +8,10 @@ use std::time::Duration;
 use crate::base::progress::Silent;
 use crate::chunking::ChunkerConfig;
 use crate::repository::{Layout, Reader, RepositoryError, Writer};
-use crate::store::Store;
 use crate::store::fault::{FaultPlan, FaultStore, Target};
 use crate::store::power::PowerStore;
 use crate::store::rocks::RocksStore;
+use crate::store::{Batch, Store};
 
 /// A repository in a directory of its own.
 pub(super) struct Home {
@@ -33,9 +33,9 @@ impl Home {
         Self::over(PowerStore::new())
     }
 
-    /// The same over a disk that says "synced" and is not.
-    pub(super) fn on_a_lying_disk() -> Self {
-        Self::over(PowerStore::new().lying())
+    /// The same where some writes that are to be synced are not.
+    pub(super) fn lying_about(is_forgotten: fn(&Batch) -> bool) -> Self {
+        Self::over(PowerStore::new().lying_about(is_forgotten))
     }
 
     fn over(store: PowerStore) -> Self {
@@ -78,6 +78,11 @@ impl Home {
     pub(super) fn fork(&self) -> Self {
         let power = self.power.as_ref().map(|power| Arc::new(power.fork()));
         self.copy(power)
+    }
+
+    /// Whether it can lose power.
+    pub(super) fn loses_power(&self) -> bool {
+        self.power.is_some()
     }
 
     /// How many writes a loss of power may take.

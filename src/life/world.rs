@@ -75,6 +75,11 @@ impl World {
         ids
     }
 
+    /// Takes a snapshot out that is neither promised nor to be had back.
+    pub(super) fn forget(&mut self, id: &SnapshotId) {
+        self.listed.remove(id);
+    }
+
     fn delete(&mut self, ids: &[SnapshotId]) {
         for id in ids {
             self.deleted.extend(self.listed.remove(id).map(|kept| (*id, kept)));

@@ -8,9 +8,8 @@
 //! Invariants:
 //! - [`Store::write`] is atomic, and once a `Durability::Synced` write returns,
 //!   it and every earlier write and bulk load survives power loss.
-//! - Of the writes since, power loss leaves those up to some point: never one
-//!   without all that were written before it. What loads, rewrites and drops of
-//!   files did stays, whatever is lost of the writes before them.
+//! - Of the writes since then power loss may take any, and need not take the last
+//!   ones first. Loads, rewrites and drops of files are not lost with them.
 //! - A bulk load is visible and durable as a whole when `finish` returns, and
 //!   leaves nothing behind when it is dropped instead.
 //! - A reader handle sees the state as of its last [`Store::catch_up`], never a

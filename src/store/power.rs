@@ -15,8 +15,8 @@ use crate::store::{Batch, BulkLoad, Durability, Extent, Family, Store, StoreErro
 pub struct PowerStore {
     live: MemoryStore,
     disk: Mutex<Disk>,
-    /// Whether what is to be synced is not, as by a disk that lies.
-    lies: bool,
+    /// Which synced writes are not, as on a disk that lies.
+    lies_about: fn(&Batch) -> bool,
 }
 
 /// What is on disk for certain, and what was done since.
@@ -45,14 +45,14 @@ impl PowerStore {
     #[must_use]
     pub fn of(store: MemoryStore) -> Self {
         let disk = Disk { synced: store.fork(), since: Vec::new() };
-        Self { live: store, disk: Mutex::new(disk), lies: false }
+        Self { live: store, disk: Mutex::new(disk), lies_about: |_| false }
     }
 
-    /// Makes it lose what was synced too, as a disk does that lies: what is built on
-    /// it must not seem safe.
+    /// Makes it forget to sync some writes, as a disk does that lies or a program that
+    /// is wrong: what is built on it must not seem safe.
     #[must_use]
-    pub fn lying(mut self) -> Self {
-        self.lies = true;
+    pub fn lying_about(mut self, is_forgotten: fn(&Batch) -> bool) -> Self {
+        self.lies_about = is_forgotten;
         self
     }
 
@@ -66,7 +66,7 @@ impl PowerStore {
     /// if the process had died and the machine had not.
     #[must_use]
     pub fn fork(&self) -> Self {
-        Self { lies: self.lies, ..Self::of(self.live.fork()) }
+        Self { lies_about: self.lies_about, ..Self::of(self.live.fork()) }
     }
 
     /// How many writes are not synced.
@@ -77,8 +77,7 @@ impl PowerStore {
     }
 
     /// Returns what is there after a loss of power, if of the writes that were not
-    /// synced those are left whose number, counted from 0, `is_left` accepts. The
-    /// store allows any first few of them, and nothing else.
+    /// synced those are left whose number, counted from 0, `is_left` accepts.
     ///
     /// # Errors
     /// Fails if what was done cannot be done again, which is a defect.
@@ -95,7 +94,7 @@ impl PowerStore {
             }
             change.apply(&store)?;
         }
-        Ok(Self { lies: self.lies, ..Self::of(store) })
+        Ok(Self { lies_about: self.lies_about, ..Self::of(store) })
     }
 
     fn disk(&self) -> MutexGuard<'_, Disk> {
@@ -103,9 +102,6 @@ impl PowerStore {
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        if self.lies {
-            return Ok(());
-        }
         let mut disk = self.disk();
         for change in std::mem::take(&mut disk.since) {
             change.apply(&disk.synced)?;
@@ -157,7 +153,8 @@ impl Store for PowerStore {
     fn write(&self, batch: &Batch, durability: Durability) -> Result<(), StoreError> {
         self.live.write(batch, durability)?;
         self.disk().since.push(Change::Write(batch.clone()));
-        if durability == Durability::Synced { self.sync() } else { Ok(()) }
+        let is_synced = durability == Durability::Synced && !(self.lies_about)(batch);
+        if is_synced { self.sync() } else { Ok(()) }
     }
 
     fn bulk_load(&self, family: Family) -> Result<Box<dyn BulkLoad + '_>, StoreError> {
@@ -167,7 +164,7 @@ impl Store for PowerStore {
 
     fn flush(&self) -> Result<(), StoreError> {
         self.live.flush()?;
-        self.sync()
+        if (self.lies_about)(&Batch::new()) { Ok(()) } else { self.sync() }
     }
 
     fn catch_up(&self) -> Result<(), StoreError> {
@@ -254,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_disk_that_lies_loses_what_was_synced() {
-        let store = PowerStore::new().lying();
+        let store = PowerStore::new().lying_about(|_| true);
         put(&store, 0, Durability::Synced);
         store.flush().unwrap();
         assert_eq!(kept(&store.fork(), |_| false), [0], "the process died, not the machine");
