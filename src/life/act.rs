@@ -30,7 +30,6 @@ pub(super) enum Act {
     Prune(u64),
     /// Collects, leaving so many percent of garbage in place.
     Collect(u8),
-    Join,
     Repair,
 }
 
@@ -63,7 +62,6 @@ pub(super) fn perform(writer: &Writer, act: Act, source: &Path) -> Result<(), St
             let options = GcOptions { max_unused, dry_run: false };
             crate::gc::collect(writer, options, &Silent).map(drop).map_err(text)
         }
-        Act::Join => writer.merge_small_files(u64::MAX).map_err(text),
         Act::Repair => {
             let options = RepairOptions { dry_run: false };
             repair(writer, options, false, &Silent).map(drop).map_err(text)

@@ -78,12 +78,12 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => (number(), any::<bool>()).prop_map(|(number, pins)| Act::Tag(number, pins)),
         2 => (0_u64..4).prop_map(Act::Prune),
         4 => prop_oneof![Just(0_u8), Just(5), Just(50)].prop_map(Act::Collect),
-        1 => Just(Act::Join),
         1 => Just(Act::Repair),
     ];
     let edits = proptest::collection::vec(any_edit(), 1..6);
     prop_oneof![
-        3 => (edits, proptest::bool::weighted(0.3)).prop_map(|(edits, waits)| Step::Edit(edits, waits)),
+        3 => (edits, proptest::bool::weighted(0.3))
+            .prop_map(|(edits, waits)| Step::Edit(edits, waits)),
         8 => (act, proptest::option::weighted(0.4, any_stop()))
             .prop_map(|(act, stop)| Step::Act(act, stop)),
         2 => number().prop_map(Step::Lease),

@@ -24,9 +24,9 @@ use crate::store::{Batch, Change, Durability, Family};
 /// Hours from here on are those of what comes after the script.
 const AFTERWARDS: i64 = 1000;
 
-/// Enough snapshots for small files to be worth joining; then each verb. `Repair`
-/// comes after a damage of the index.
-const LIFE: [Act; 21] = [
+/// Enough snapshots for small files to be worth joining, which `create` does behind
+/// number [`JOINING`]; then each verb. `Repair` comes after a damage of the index.
+const LIFE: [Act; 20] = [
     Act::Create(1),
     Act::Create(2),
     Act::Delete(0),
@@ -39,7 +39,6 @@ const LIFE: [Act; 21] = [
     Act::Create(7),
     Act::Create(8),
     Act::Create(9),
-    Act::Join,
     Act::Prune(4),
     Act::Tag(1, false),
     Act::Collect(0),
@@ -49,6 +48,9 @@ const LIFE: [Act; 21] = [
     Act::Collect(5),
     Act::Create(11),
 ];
+
+/// The hour of the snapshot behind which small files are joined.
+const JOINING: i64 = 8;
 
 /// Steps that only do again what an earlier one did: stopped by no rig.
 const REPETITIONS: std::ops::Range<usize> = 6..10;
@@ -150,7 +152,8 @@ impl Rig {
                 damage(&home.writer());
             }
             let is_struck = !REPETITIONS.contains(&step);
-            let first = stops % self.stride;
+            let before = stops;
+            let first = before % self.stride;
             for at in (first..).step_by(self.stride).take_while(|_| is_struck) {
                 let struck = self
                     .strike(&home, &world, act, at as u64, source.path())
@@ -160,10 +163,17 @@ impl Rig {
                 }
                 stops += 1;
             }
+            if is_struck && self.stride == 1 && stops == before {
+                return Err(format!("step {step}, {act:?}, has nothing to do"));
+            }
             let writer = home.writer();
             perform(&writer, act, source.path())?;
             world.adopt(act, &Ok(()), source.path(), &writer)?;
             world.verify(&writer)?;
+            let files = writer.store().extents(Family::Data).map_err(|error| error.to_string())?;
+            if matches!(act, Act::Create(JOINING)) && files.len() > 1 {
+                return Err(format!("nothing was joined: {files:?}"));
+            }
         }
         Ok(stops)
     }

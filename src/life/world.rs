@@ -112,7 +112,7 @@ impl World {
                 world.delete(&old.iter().filter(is_free).copied().collect::<Vec<_>>());
             }
             Act::Collect(_) => world.deleted.clear(),
-            Act::Join | Act::Repair => {}
+            Act::Repair => {}
         }
         world
     }
