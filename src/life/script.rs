@@ -91,7 +91,7 @@ impl Source {
             fs::write(path, content).unwrap();
         };
         if hour == 1 {
-            put("stays/large", noise(1, 200_000));
+            put("stays/large", noise(1, 120_000));
             put("stays/small", noise(2, 100));
             put("stays/medium", noise(3, 3000));
         }
