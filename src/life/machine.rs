@@ -155,12 +155,12 @@ impl Life {
         if outcome.is_err() && stop.is_none_or(|stop| plan.calls() <= stop.at) {
             return Err(format!("it fails by itself: {outcome:?}"));
         }
-        if let Some(set) = stop.and_then(|stop| stop.power) {
-            if self.home.loses_power() {
-                self.holders.clear();
-                let is_left = |number| number < 8 && set >> number & 1 == 1;
-                self.home = self.home.after_power_loss(is_left);
-            }
+        if let Some(set) = stop.and_then(|stop| stop.power)
+            && self.home.loses_power()
+        {
+            self.holders.clear();
+            let is_left = |number| number < 8 && (set >> number) & 1 == 1;
+            self.home = self.home.after_power_loss(is_left);
         }
         self.world.adopt(act, &outcome, source, &self.home.writer())
     }

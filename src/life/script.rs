@@ -198,7 +198,7 @@ impl Rig {
         let cases: Vec<Home> = match self.aftermath {
             Aftermath::ProcessDied => vec![trial],
             Aftermath::PowerLost => (0..1_usize << trial.unsynced_writes().min(SUBSETS_MAX))
-                .map(|set| trial.after_power_loss(|number| set >> number & 1 == 1))
+                .map(|set| trial.after_power_loss(|number| (set >> number) & 1 == 1))
                 .collect(),
         };
         for (case, left) in cases.iter().enumerate() {
