@@ -26,6 +26,7 @@ impl Writer {
     /// Fails if something else is there or the directory cannot be written.
     pub fn init(root: &Path, chunker: ChunkerConfig) -> Result<Config, RepositoryError> {
         let layout = Layout::new(root);
+        let above = above_what_is_made(root);
         prepare(&layout)?;
         let mut builder = fs::DirBuilder::new();
         builder.mode(0o700);
@@ -36,11 +37,25 @@ impl Writer {
         drop(RocksStore::create(&layout.db(), &layout.tmp())?);
         let config = Config::generate(chunker)?;
         config.write(&layout)?;
-        if let Some(parent) = root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            sync_directory(parent)?;
+        // A name is durable when the directory that holds it is synced.
+        for directory in above {
+            sync_directory(directory)?;
         }
         Ok(config)
     }
+}
+
+/// The directories in which names are new once `root` is made: its parent, and
+/// each one above that up to the first that is there.
+fn above_what_is_made(root: &Path) -> Vec<&Path> {
+    let mut above = Vec::new();
+    for directory in root.ancestors().skip(1) {
+        above.push(if directory.as_os_str().is_empty() { Path::new(".") } else { directory });
+        if directory.exists() {
+            break;
+        }
+    }
+    above
 }
 
 /// Leaves an empty directory that only its owner may enter.
