@@ -14,7 +14,7 @@ esac
 # clang and libclang: RocksDB is C++, and its bindings are generated. clang also
 # brings the linker `cc` and the C library's headers, so that no gcc is needed.
 # fuse3: unprivileged mounts. The rest: the tests compare with real tools.
-packages=(clang libclang-dev fuse3 rsync attr acl libcap2-bin tar diffutils procps util-linux e2fsprogs)
+packages=(clang libclang-dev fuse3 rsync attr acl libcap2-bin tar diffutils procps util-linux e2fsprogs libfaketime)
 if [ "${1:-}" = --bench ]; then
     packages+=(restic borgbackup squashfs-tools python3 python3-pyfuse3 time)
 fi

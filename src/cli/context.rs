@@ -85,7 +85,19 @@ impl Context {
         purpose: &str,
         terminal: &Terminal,
     ) -> Result<Writer, CommandError> {
-        let opened = Writer::open(&self.repository, purpose, self.wait, terminal);
+        self.opened(Writer::open(&self.repository, purpose, self.wait, terminal))
+    }
+
+    /// The same for a command that frees space, and must do so on a full disk.
+    pub(crate) fn freeing_writer(
+        &self,
+        purpose: &str,
+        terminal: &Terminal,
+    ) -> Result<Writer, CommandError> {
+        self.opened(Writer::open_to_free(&self.repository, purpose, self.wait, terminal))
+    }
+
+    fn opened(&self, opened: Result<Writer, RepositoryError>) -> Result<Writer, CommandError> {
         let writer = opened.map_err(|error| self.signals.explain(error.into()))?;
         if let Some(warning) = writer.permission_warning() {
             self.note(&warning);

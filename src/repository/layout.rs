@@ -57,6 +57,12 @@ impl Layout {
         self.root.join("check-position")
     }
 
+    /// Space that is given back when the disk is full.
+    #[must_use]
+    pub fn reserve(&self) -> PathBuf {
+        self.root.join("reserve")
+    }
+
     /// The lock of the one writer.
     #[must_use]
     pub fn lock(&self) -> PathBuf {

@@ -62,11 +62,12 @@ impl WriterLock {
             }
             sleep(RETRY.min(wait));
         }
-        let written = file.set_len(0).and_then(|()| {
+        // Who cannot be told who writes can still be told that somebody does; on a
+        // full disk there may be no space even for that.
+        let _ = file.set_len(0).and_then(|()| {
             let since = Timestamp::now().to_rfc3339_local();
             write!(file, "icecore {purpose} (process {}) since {since}", std::process::id())
         });
-        written.map_err(RepositoryError::io("write", &path))?;
         Ok(Self { _file: file })
     }
 }

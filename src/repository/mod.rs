@@ -32,6 +32,7 @@ mod notes;
 mod objects;
 mod reader;
 mod rebuild;
+mod reserve;
 mod scan;
 mod select;
 mod session;

@@ -15,6 +15,7 @@ use crate::repository::layout::Layout;
 use crate::repository::locator::{sequence_key, sequence_of};
 use crate::repository::lock::WriterLock;
 use crate::repository::objects::Repository;
+use crate::repository::reserve;
 use crate::repository::session::{Session, next_key, next_sequence};
 use crate::store::rocks::RocksStore;
 use crate::store::{Batch, Durability, Family, Store, StoreError};
@@ -131,7 +132,25 @@ impl Writer {
         monitor: &dyn Monitor,
     ) -> Result<Self, RepositoryError> {
         Self::open_over(root, purpose, wait, monitor, |layout| {
-            Ok(Arc::new(RocksStore::open(&layout.db(), &layout.tmp())?))
+            reserve::keep(layout);
+            open_store(layout)
+        })
+    }
+
+    /// The same for a command that frees space: where the disk is full, it may use
+    /// what was set aside for this.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn open_to_free(
+        root: &Path,
+        purpose: &str,
+        wait: Duration,
+        monitor: &dyn Monitor,
+    ) -> Result<Self, RepositoryError> {
+        Self::open_over(root, purpose, wait, monitor, |layout| {
+            reserve::release(layout);
+            open_store(layout)
         })
     }
 
@@ -179,7 +198,9 @@ impl Writer {
     /// # Errors
     /// Fails if the store cannot be written.
     pub fn close(&self) -> Result<(), RepositoryError> {
-        Ok(self.store.flush()?)
+        self.store.flush()?;
+        reserve::keep(self.layout());
+        Ok(())
     }
 
     /// Returns a warning if others can read the repository.
@@ -191,6 +212,10 @@ impl Writer {
             format!("Others have access to the repository {path:?}; `chmod 700` protects it")
         })
     }
+}
+
+fn open_store(layout: &Layout) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(Arc::new(RocksStore::open(&layout.db(), &layout.tmp())?))
 }
 
 /// Removes what bulk loads of dead processes left. The lock is held, so no live

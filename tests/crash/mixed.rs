@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::crash::power::rounds;
+use crate::crash::life::rounds;
 use crate::support::command::{Outcome, finish};
 use crate::support::compare::{Rules, assert_same};
 use crate::support::fixture::plain_tree;

@@ -1,5 +1,9 @@
-//! kill -9 at any moment: what was there stays, and no hand is needed.
+//! kill -9 and power cuts at any moment: what was there stays, and no hand is
+//! needed.
 
 mod kill;
+mod life;
 mod mixed;
 mod power;
+
+pub(crate) use life::{Life, rounds};

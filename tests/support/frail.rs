@@ -85,6 +85,9 @@ pub(super) struct Node {
     pub(super) mode: u32,
     pub(super) links: u32,
     pub(super) changed: SystemTime,
+    /// A sync of it failed. The system has then dropped what was to be written, and
+    /// forgotten that: later syncs work and keep nothing of it.
+    pub(super) is_dropped: bool,
 }
 
 /// The disk.
@@ -105,7 +108,7 @@ pub(super) struct Frail {
 
 impl Node {
     fn new(content: Content, mode: u32) -> Self {
-        Self { content, mode, links: 1, changed: SystemTime::now() }
+        Self { content, mode, links: 1, changed: SystemTime::now(), is_dropped: false }
     }
 
     pub(super) fn is_directory(&self) -> bool {
@@ -284,7 +287,11 @@ impl Frail {
 
     pub(super) fn sync(&mut self, number: u64) -> Result<(), Errno> {
         let lie = self.lie;
-        match &mut self.node_mut(number)?.content {
+        let node = self.node_mut(number)?;
+        if node.is_dropped {
+            return Ok(());
+        }
+        match &mut node.content {
             Content::File { now, synced } if lie != Lie::Files => synced.clone_from(now),
             Content::Directory { now, before } if lie != Lie::Directories => {
                 *before = vec![now.clone()];
@@ -307,6 +314,7 @@ impl Frail {
     /// Loses what is not durable, and comes back.
     pub(super) fn restart(&mut self, lost: &mut Lost) {
         for node in self.nodes.values_mut() {
+            node.is_dropped = false;
             match &mut node.content {
                 Content::File { now, synced } => {
                     *now = surviving_bytes(now, synced, lost);

@@ -195,6 +195,16 @@ impl Served {
         }
     }
 
+    fn sync(&self, number: u64) -> Result<(), Errno> {
+        let mut disk = lock(&self.disk);
+        let admitted = disk.admit(Call::Sync);
+        if admitted.is_err() {
+            disk.node_mut(number)?.is_dropped = true;
+        }
+        admitted?;
+        disk.sync(number)
+    }
+
     fn list(&self, number: u64) -> Result<Listing, Errno> {
         self.call(Call::Read, |disk| {
             let names = disk.names(number)?.iter();
@@ -372,14 +382,14 @@ impl Filesystem for Served {
     }
 
     fn fsync(&self, _: &Request, node: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        match self.call(Call::Sync, |disk| disk.sync(node.0)) {
+        match self.sync(node.0) {
             Ok(()) => reply.ok(),
             Err(errno) => reply.error(errno),
         }
     }
 
     fn fsyncdir(&self, _: &Request, node: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        match self.call(Call::Sync, |disk| disk.sync(node.0)) {
+        match self.sync(node.0) {
             Ok(()) => reply.ok(),
             Err(errno) => reply.error(errno),
         }

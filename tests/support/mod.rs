@@ -13,6 +13,7 @@ pub(crate) mod need;
 pub(crate) mod repo;
 pub(crate) mod rng;
 pub(crate) mod scratch;
+pub(crate) mod small_disk;
 pub(crate) mod tools;
 pub(crate) mod tree;
 mod tree_test;

@@ -65,7 +65,7 @@ fn delete(
     context.confirm(&format!("Delete {}?", count(chosen.len())), arguments.yes)?;
     audited(context, "delete", false, |trail| {
         let terminal = context.terminal();
-        let writer = context.writer("delete", &terminal)?;
+        let writer = context.freeing_writer("delete", &terminal)?;
         // Somebody may have pinned one of them meanwhile.
         refuse_pinned(context, &writer.catalog()?, arguments, chosen)?;
         writer.delete_snapshots(&chosen.iter().copied().collect::<Vec<_>>())?;

@@ -37,7 +37,7 @@ struct Facts {
 pub(crate) fn run(context: &Context, arguments: &GcArguments) -> Result<Outcome, CommandError> {
     let report = audited(context, "gc", arguments.dry_run, |trail| {
         let terminal = context.terminal();
-        let writer = context.writer("gc", &terminal)?;
+        let writer = context.freeing_writer("gc", &terminal)?;
         let options = GcOptions { max_unused: arguments.max_unused, dry_run: arguments.dry_run };
         let collected = collect(&writer, options, &terminal);
         terminal.finish();

@@ -35,7 +35,7 @@ pub(crate) fn run(context: &Context, arguments: PruneArguments) -> Result<Outcom
         confirm(&context, &seen, yes)?;
         audited(&context, "prune", false, |trail| {
             let terminal = context.terminal();
-            let writer = context.writer("prune", &terminal)?;
+            let writer = context.freeing_writer("prune", &terminal)?;
             // What was shown, as far as it still holds: there may be new pins, or
             // fewer snapshots than there were.
             let current: BTreeSet<SnapshotId> = plan(writer.catalog()?).removed().collect();
