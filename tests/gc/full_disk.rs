@@ -51,6 +51,8 @@ fn gc_on_a_full_disk_says_so_loses_nothing_and_the_next_one_ends_the_work() {
     repo.ok(["delete", &first, &third, "--yes"]);
     std::fs::remove_dir_all(source.join("whole")).expect("it is there");
 
+    // With it the disk would not be full for `gc`.
+    std::fs::remove_file(repo.path().join("reserve")).expect("it is there");
     let before = repo.du();
     fill(&disk.0, "filler", 4 * M);
     let gc = ["gc", "--max-unused", "0"];

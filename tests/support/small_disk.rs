@@ -57,9 +57,12 @@ impl SmallDisk {
         let (mut length, mut piece) = (0, self.free().saturating_sub(left));
         while piece >= 4096 {
             piece = piece.min(self.free().saturating_sub(left));
-            match rustix::fs::fallocate(&filler, flags, length, piece.max(1)) {
-                Ok(()) if piece > 0 => length += piece,
-                _ => piece /= 2,
+            if piece == 0 {
+                break;
+            }
+            match rustix::fs::fallocate(&filler, flags, length, piece) {
+                Ok(()) => length += piece,
+                Err(_) => piece /= 2,
             }
         }
     }
