@@ -441,7 +441,12 @@ impl Drop for RocksLoad<'_> {
 }
 
 fn check_exists(path: &Path) -> Result<(), StoreError> {
-    if path.join("CURRENT").exists() {
+    // A disk that fails is not one without a store.
+    let failed = |error: std::io::Error| StoreError::Failed {
+        action: "opening the store",
+        detail: error.to_string(),
+    };
+    if path.join("CURRENT").try_exists().map_err(failed)? {
         return Ok(());
     }
     if fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()) {
