@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[path = "tidy/named.rs"]
+mod named;
 #[path = "tidy/text.rs"]
 mod text;
 
