@@ -112,7 +112,7 @@ impl Findings {
             }
             _ => Subject::Record("store".to_owned()),
         };
-        self.add(subject, damage_text(error));
+        self.add(subject, error.detail());
     }
 
     pub(crate) fn contains(&self, subject: &Subject) -> bool {
@@ -146,15 +146,6 @@ impl Findings {
 
     pub(crate) fn into_damages(self) -> (Vec<Damage>, u64) {
         (self.damages.into_values().collect(), self.omitted)
-    }
-}
-
-/// What an error says is wrong with an object that is known.
-pub(crate) fn damage_text(error: &RepositoryError) -> String {
-    match error {
-        RepositoryError::Missing { .. } => "it is missing".to_owned(),
-        RepositoryError::Damaged { detail, .. } => detail.clone(),
-        error => error.to_string(),
     }
 }
 

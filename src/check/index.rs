@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use crate::base::id::hex;
 use crate::base::progress::Monitor;
 use crate::base::sequences::SequenceSet;
-use crate::check::findings::{Findings, Subject, damage_text};
+use crate::check::findings::{Findings, Subject};
 use crate::check::read::Read;
 use crate::check::scope::{Span, spans};
 use crate::check::{CheckError, go_on};
@@ -74,7 +74,7 @@ pub(crate) fn confirm(
     match repository.verify(kind, id) {
         Ok(()) => Ok(false),
         Err(error) if error.is_damage() => {
-            findings.add(Subject::Object(kind, *id), damage_text(&error));
+            findings.add(Subject::Object(kind, *id), error.detail());
             Ok(true)
         }
         Err(error) => Err(error.into()),
@@ -95,7 +95,7 @@ fn confirm_entry(
     }
     let is_gone = matches!(repository.locate(kind, id), Ok(None));
     if !is_gone {
-        findings.add(Subject::Object(kind, *id), damage_text(&error));
+        findings.add(Subject::Object(kind, *id), error.detail());
     }
     Ok(())
 }

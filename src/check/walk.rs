@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use crate::base::id::SnapshotId;
 use crate::base::progress::Monitor;
 use crate::base::sequences::SequenceSet;
-use crate::check::findings::{Findings, Subject, damage_text};
+use crate::check::findings::{Findings, Subject};
 use crate::check::index::confirm;
 use crate::check::{CheckError, go_on};
 use crate::dag::{Body, ChunkList, ChunkListRef, Kind, Manifest, Segment, Totals, Tree, TreeRef};
@@ -148,7 +148,7 @@ impl Walker<'_> {
         if let Err(error) = read {
             match error {
                 CheckError::Repository(error) if error.is_damage() => {
-                    self.findings.add(Subject::Object(kind, id), damage_text(&error));
+                    self.findings.add(Subject::Object(kind, id), error.detail());
                     frame.is_hurt = true;
                 }
                 error => return Err(error),
@@ -260,7 +260,7 @@ impl Walker<'_> {
                     Ok(None) if confirm(self.repository, kind, id.as_bytes(), self.findings)? => {}
                     Ok(None) => continue,
                     Err(error) if error.is_damage() => {
-                        self.findings.add(subject, damage_text(&error));
+                        self.findings.add(subject, error.detail());
                     }
                     Err(error) => return Err(error.into()),
                 }

@@ -12,6 +12,7 @@ use crate::base::id::parse_hex;
 use crate::base::time::parse_duration;
 use crate::check::ReadScope;
 use crate::cli::create_options::CreateArguments;
+use crate::cli::exit::{BUSY, DAMAGE, INCOMPLETE, NEWER, NO_REPOSITORY, REFUSED, exit_status};
 use crate::cli::policy::PolicyOptions;
 use crate::compression::Compression;
 use crate::gc::MaxUnused;
@@ -22,17 +23,23 @@ const STYLES: Styles = Styles::styled()
     .usage(AnsiColor::Green.on_default().bold())
     .literal(AnsiColor::Cyan.on_default());
 
-const EXIT_STATUS: &str = "\
-Exit status:
-  0 done, 1 failed, 2 usage, 3 done but some source items could not be read,
-  4 damage found, 10 no repository there, 11 repository busy, 13 written by a
-  newer icecore, 14 refused as unsafe, 128+N ended by signal N. Any other code
-  means failure.";
-
 const SNAPSHOT_NAMES: &str = "\
 A snapshot is named by its id or any unique prefix of it, by `latest` or
 `latest~2`, by a tag (its newest snapshot), or by a time, which means the newest
 snapshot not younger than that: 2026-11-19, 2026-11-19T03:00, yesterday, 2h.";
+
+/// What whoever reads a repository may meet, beside what is always possible.
+const READER: &[u8] = &[DAMAGE, NO_REPOSITORY, NEWER];
+/// What whoever writes to it may meet.
+const WRITER: &[u8] = &[DAMAGE, NO_REPOSITORY, BUSY, NEWER];
+/// What whoever asks before may meet.
+const ASKER: &[u8] = &[DAMAGE, NO_REPOSITORY, BUSY, NEWER, REFUSED];
+const EVERY: &[u8] = &[INCOMPLETE, DAMAGE, NO_REPOSITORY, BUSY, NEWER, REFUSED];
+
+/// The foot of the help of a command that is given names of snapshots.
+fn names_and_exit_status(codes: &[u8]) -> String {
+    format!("{SNAPSHOT_NAMES}\n\n{}", exit_status(codes))
+}
 
 /// Snapshots of directory trees: deduplicated, verified, mountable.
 #[derive(Debug, Parser)]
@@ -40,7 +47,7 @@ snapshot not younger than that: 2026-11-19, 2026-11-19T03:00, yesterday, 2h.";
     name = "icecore",
     version,
     styles = STYLES,
-    after_help = EXIT_STATUS,
+    after_help = exit_status(EVERY) + "\nAny other code means failure.",
     subcommand_required = true,
     arg_required_else_help = true,
     max_term_width = 100
@@ -53,6 +60,7 @@ pub(crate) struct Arguments {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of all commands")]
 pub(crate) struct GlobalArguments {
     /// The repository's directory [default: /var/lib/icecore for root, else
     /// $XDG_DATA_HOME/icecore]
@@ -61,10 +69,10 @@ pub(crate) struct GlobalArguments {
     /// Print facts as JSON
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Print errors only
+    /// Print errors and what was asked for, and no more
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
-    /// The configuration file with the profiles
+    /// The configuration file with profiles and policies
     #[arg(long, global = true, default_value = "/etc/icecore.toml", value_name = "FILE")]
     pub(crate) config: PathBuf,
     /// How long a writing command waits for another one
@@ -76,40 +84,41 @@ pub(crate) struct GlobalArguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Make a repository
-    #[command(after_help = EXIT_STATUS)]
+    #[command(after_help = exit_status(&[BUSY, NEWER]))]
     Init,
     /// Take a snapshot of files and directories
-    #[command(after_help = EXIT_STATUS)]
+    #[command(after_help = exit_status(EVERY))]
     Create(Box<CreateArguments>),
     /// List the snapshots
-    #[command(after_help = EXIT_STATUS)]
+    #[command(after_help = exit_status(READER))]
     List {
         /// List those that were deleted and can still be had back
         #[arg(long)]
         deleted: bool,
     },
     /// Show all about a snapshot
-    #[command(after_help = SNAPSHOT_NAMES)]
+    #[command(after_help = names_and_exit_status(READER))]
     Show {
         /// The snapshot
         #[arg(default_value = "latest")]
         snapshot: String,
     },
     /// List a directory of a snapshot
-    #[command(after_help = SNAPSHOT_NAMES)]
+    #[command(after_help = names_and_exit_status(READER))]
     Ls(LsArguments),
     /// Print files of a snapshot
-    #[command(after_help = SNAPSHOT_NAMES)]
+    #[command(after_help = names_and_exit_status(READER))]
     Cat {
         /// The files, as SNAPSHOT:PATH
         #[arg(required = true, value_name = "SNAPSHOT:PATH")]
         files: Vec<OsString>,
     },
     /// Show all snapshots as read-only directories
-    #[command(after_help = SNAPSHOT_NAMES, allow_missing_positional = true)]
+    #[command(after_help = names_and_exit_status(&[DAMAGE, NO_REPOSITORY, NEWER, REFUSED]),
+              allow_missing_positional = true)]
     Mount(MountArguments),
     /// Take a mount away
-    #[command(after_help = EXIT_STATUS)]
+    #[command(after_help = exit_status(&[]))]
     Umount {
         /// Where it is mounted
         mountpoint: PathBuf,
@@ -118,35 +127,35 @@ pub(crate) enum Command {
         lazy: bool,
     },
     /// Change tags of snapshots, and pin them so that no policy removes them
-    #[command(after_help = format!("{SNAPSHOT_NAMES}\n\n{EXIT_STATUS}"))]
+    #[command(after_help = names_and_exit_status(WRITER))]
     Tag(TagArguments),
     /// Delete snapshots; `gc` then returns their space
-    #[command(after_help = format!("{SNAPSHOT_NAMES}\n\n{EXIT_STATUS}"))]
+    #[command(after_help = names_and_exit_status(ASKER))]
     Delete(DeleteArguments),
     /// Bring deleted snapshots back, as long as `gc` has not run
-    #[command(after_help = EXIT_STATUS)]
+    #[command(after_help = exit_status(WRITER))]
     Undelete {
-        /// The snapshots, by names as among all those of `list --deleted`
-        #[arg(required_unless_present = "all")]
+        /// The snapshots; names count among those of `list --deleted`
+        #[arg(required_unless_present = "all", value_name = "SNAPSHOT")]
         snapshots: Vec<String>,
         /// All of them
         #[arg(long, conflicts_with = "snapshots")]
         all: bool,
     },
     /// Remove the snapshots that no rule keeps
-    #[command(after_help = EXIT_STATUS)]
+    #[command(after_help = exit_status(ASKER))]
     Prune(Box<PruneArguments>),
     /// Return the space of what no snapshot needs
-    #[command(after_help = EXIT_STATUS)]
+    #[command(after_help = exit_status(WRITER))]
     Gc(GcArguments),
     /// Show what was done to the repository, by whom
-    #[command(after_help = EXIT_STATUS, args_conflicts_with_subcommands = true)]
+    #[command(after_help = exit_status(READER), args_conflicts_with_subcommands = true)]
     Log(LogArguments),
     /// Look for damage, and name the files that it hurts
-    #[command(after_help = EXIT_STATUS)]
+    #[command(after_help = exit_status(READER))]
     Check(CheckArguments),
     /// Make what is undamaged readable again after damage
-    #[command(after_help = EXIT_STATUS)]
+    #[command(after_help = exit_status(ASKER))]
     Repair {
         /// Only tell what would be done
         #[arg(long, short = 'n')]
@@ -156,7 +165,7 @@ pub(crate) enum Command {
         yes: bool,
     },
     /// Show sizes and counts of the repository
-    #[command(after_help = EXIT_STATUS)]
+    #[command(after_help = exit_status(READER))]
     Stats,
 }
 
@@ -224,7 +233,7 @@ pub(crate) struct MountArguments {
 #[command(group = clap::ArgGroup::new("change").multiple(true).required(true))]
 pub(crate) struct TagArguments {
     /// The snapshots
-    #[arg(required = true)]
+    #[arg(required = true, value_name = "SNAPSHOT")]
     pub(crate) snapshots: Vec<String>,
     /// Add a tag; may be given several times
     #[arg(long, value_name = "TAG", group = "change")]
@@ -250,7 +259,7 @@ pub(crate) struct TagArguments {
 #[command(group = clap::ArgGroup::new("chosen").multiple(true))]
 pub(crate) struct DeleteArguments {
     /// The snapshots
-    #[arg(required_unless_present = "chosen", conflicts_with = "chosen")]
+    #[arg(required_unless_present = "chosen", conflicts_with = "chosen", value_name = "SNAPSHOT")]
     pub(crate) snapshots: Vec<String>,
     /// All with this tag, or with all of several between commas
     #[arg(long, value_name = "TAG", group = "chosen", help_heading = "Selection")]
@@ -351,7 +360,7 @@ pub(crate) struct LogShownArguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum LogAction {
     /// Prove that no event was changed, removed or put in
-    #[command(after_help = EXIT_STATUS)]
+    #[command(after_help = exit_status(&[DAMAGE, NO_REPOSITORY]))]
     Verify {
         /// The head that an earlier proof printed; shows that nothing was cut
         /// off behind it
@@ -359,7 +368,7 @@ pub(crate) enum LogAction {
         head: Option<Digest256>,
     },
     /// Remove the oldest segments
-    #[command(after_help = EXIT_STATUS)]
+    #[command(after_help = exit_status(&[DAMAGE, NO_REPOSITORY, BUSY, REFUSED]))]
     Prune(LogPruneArguments),
 }
 

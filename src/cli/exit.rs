@@ -15,12 +15,33 @@ use crate::view::ViewError;
 /// Exit codes; see the README.
 const FAILED: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
-const INCOMPLETE: u8 = 3;
+pub(crate) const INCOMPLETE: u8 = 3;
 pub(crate) const DAMAGE: u8 = 4;
-const NO_REPOSITORY: u8 = 10;
-const BUSY: u8 = 11;
-const NEWER: u8 = 13;
-const REFUSED: u8 = 14;
+pub(crate) const NO_REPOSITORY: u8 = 10;
+pub(crate) const BUSY: u8 = 11;
+pub(crate) const NEWER: u8 = 13;
+pub(crate) const REFUSED: u8 = 14;
+/// What a command may always end with.
+const ALWAYS: [u8; 3] = [0, FAILED, USAGE];
+const MEANINGS: [(u8, &str); 9] = [
+    (0, "done"),
+    (FAILED, "failed"),
+    (USAGE, "usage"),
+    (INCOMPLETE, "done, but some source items could not be read"),
+    (DAMAGE, "damage found"),
+    (NO_REPOSITORY, "no repository there"),
+    (BUSY, "repository busy"),
+    (NEWER, "written by a newer icecore"),
+    (REFUSED, "refused as unsafe, or not confirmed"),
+];
+
+/// The part of a command's help that says how it ends: as all do, or with these
+/// codes.
+pub(crate) fn exit_status(codes: &[u8]) -> String {
+    let given = MEANINGS.iter().filter(|(code, _)| ALWAYS.contains(code) || codes.contains(code));
+    let lines = given.map(|(code, meaning)| format!("  {code:<5}  {meaning}\n"));
+    format!("Exit status:\n{}  128+N  ended by signal N", lines.collect::<String>())
+}
 
 /// What went wrong in a command.
 #[derive(Debug, thiserror::Error)]

@@ -254,7 +254,7 @@ fn wrong_entries(
             Ok(()) => {}
             Err(error) if error.is_damage() => {
                 wrong.push(id.to_vec());
-                let detail = error.to_string();
+                let detail = error.detail();
                 report.removed.push(Removed { kind: kind.name(), id: hex(&id), detail });
             }
             Err(error) => return Err(error.into()),

@@ -146,6 +146,16 @@ impl RepositoryError {
         }
     }
 
+    /// What is wrong with an object, where its kind and id are said beside it.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        match self {
+            Self::Missing { .. } => "it is missing".to_owned(),
+            Self::Damaged { detail, .. } => detail.clone(),
+            error => error.to_string(),
+        }
+    }
+
     /// Whether stored bytes are missing or wrong, as opposed to a failure that
     /// may pass.
     #[must_use]

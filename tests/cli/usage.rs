@@ -31,13 +31,50 @@ fn help_and_version_go_to_standard_output_with_code_0() {
     assert!(version.text().starts_with("icecore "), "{}", version.text());
     let commands = [
         "init", "create", "list", "show", "ls", "cat", "mount", "umount", "delete", "gc", "stats",
-        "tag", "undelete", "prune",
+        "tag", "undelete", "prune", "log", "check", "repair",
     ];
     let overview = run(plain_command().arg("--help")).expect(0).text();
     for command in commands {
         assert!(overview.contains(command), "{command} is not in the overview");
         let help = run(plain_command().args([command, "--help"])).expect(0).text();
         assert!(help.contains("Usage:"), "{command}: {help}");
+    }
+}
+
+#[test]
+fn the_help_of_each_command_states_its_exit_codes_and_its_own_options_first() {
+    let commands: [(&[&str], &[u8]); 19] = [
+        (&["init"], &[11, 13]),
+        (&["create"], &[3, 4, 10, 11, 13, 14]),
+        (&["list"], &[4, 10, 13]),
+        (&["show"], &[4, 10, 13]),
+        (&["ls"], &[4, 10, 13]),
+        (&["cat"], &[4, 10, 13]),
+        (&["mount"], &[4, 10, 13, 14]),
+        (&["umount"], &[]),
+        (&["tag"], &[4, 10, 11, 13]),
+        (&["delete"], &[4, 10, 11, 13, 14]),
+        (&["undelete"], &[4, 10, 11, 13]),
+        (&["prune"], &[4, 10, 11, 13, 14]),
+        (&["gc"], &[4, 10, 11, 13]),
+        (&["log"], &[4, 10, 13]),
+        (&["log", "verify"], &[4, 10]),
+        (&["log", "prune"], &[4, 10, 11, 14]),
+        (&["check"], &[4, 10, 13]),
+        (&["repair"], &[4, 10, 11, 13, 14]),
+        (&["stats"], &[4, 10, 13]),
+    ];
+    for (command, codes) in commands {
+        let help = run(plain_command().args(command).arg("--help")).expect(0).text();
+        let (_, status) = help.split_once("Exit status:\n").expect("it says how it ends");
+        let first = |line: &str| line.split_whitespace().next().map(str::to_owned);
+        let said: Vec<_> = status.lines().filter_map(first).collect();
+        let codes = codes.iter().map(u8::to_string);
+        let always = ["0", "1", "2"].map(String::from).into_iter();
+        let expected: Vec<_> = always.chain(codes).chain(["128+N".to_owned()]).collect();
+        assert_eq!(said, expected, "{command:?}");
+        let (own, common) = help.split_once("Options of all commands:\n").expect("a heading");
+        assert!(!own.contains("--repo") && common.contains("--repo"), "{command:?}: {help}");
     }
 }
 

@@ -160,8 +160,8 @@ fn print(
         output.line(&match dry_run {
             true => format!("Would delete {count}"),
             false => format!(
-                "Deleted {count}; `icecore gc` returns the space, `icecore undelete` brings them \
-                 back until then"
+                "Deleted {count}; `icecore gc` returns the space, `icecore undelete` undoes this \
+                 until then"
             ),
         })?;
     }

@@ -54,8 +54,10 @@ pub(crate) fn run(context: &Context, arguments: &GcArguments) -> Result<Outcome,
     }
     output.finish()?;
     if report.missing_chunks > 0 {
-        let count = format::plural(report.missing_chunks, "chunk is", "chunks are");
-        context.note(&format!("Damage: {count} missing from the repository"));
+        let count = format::plural(report.missing_chunks, "reference leads", "references lead");
+        context.note(&format!(
+            "Damage: {count} to chunks that are missing; `icecore check` names the files"
+        ));
         return Err(CommandError::Told(DAMAGE));
     }
     Ok(Outcome::Done)
@@ -129,7 +131,9 @@ fn print(report: &GcReport, dry_run: bool, output: &mut Output) -> Result<(), Co
     }
     if report.leased_snapshots > 0 {
         let count = format::plural(report.leased_snapshots, "snapshot is", "snapshots are");
-        output.line(&format!("{count} deleted but still in use by a reader, and was kept"))?;
+        output.line(&format!(
+            "{count} deleted but in use by a reader; the space returns with a later gc"
+        ))?;
     }
     Ok(())
 }

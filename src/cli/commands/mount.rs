@@ -194,7 +194,7 @@ fn unleased(context: &Context, reason: Unleased) -> String {
     let place = path_text(&context.repository);
     match reason {
         Unleased::ReadOnly => {
-            format!("{place} is on a read-only file system: nothing can be, and is, leased")
+            format!("{place} is on a read-only file system: nothing is leased")
         }
         Unleased::NotPermitted => format!(
             "{place} cannot be written by {}: nothing is leased, so `gc` may take deleted \

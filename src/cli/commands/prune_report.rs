@@ -124,7 +124,7 @@ pub(crate) fn print(
             (false, _) if gc => format!("Removed {less} of {all}"),
             (false, _) => format!(
                 "Removed {less} of {all}; `icecore gc` returns the space, `icecore undelete` \
-                 brings them back until then"
+                 undoes this until then"
             ),
         })?;
     }

@@ -146,25 +146,37 @@ fn print(
         let verb = if dry_run { "Would recover" } else { "Recovered" };
         output.line(&format!("{verb} snapshot {} from a tree that nothing named", id.short()))?;
     }
-    output.line(&format!(
-        "{} good; {} {} known to the index again, {} {}, {} put right",
-        format::plural(report.good_objects, "object is", "objects are"),
-        format::count(report.restored),
-        if dry_run { "would be" } else { "are" },
-        format::plural(report.removed.len() as u64, "damaged record", "damaged records"),
-        if dry_run { "would be removed" } else { "removed" },
-        format::plural(report.counters, "counter", "counters"),
-    ))?;
+    output.line(&summary(report, dry_run))?;
     if report.hurt.is_empty() {
         return output.line("Every snapshot can be read whole");
     }
     output.line("`icecore create` of the same sources stores again what is still there of them")
 }
 
+/// One line of what was found good and what was changed.
+fn summary(report: &RepairReport, dry_run: bool) -> String {
+    let good = format::plural(report.good_objects, "object is", "objects are");
+    let (restored, removed) = (report.restored, report.removed.len() as u64);
+    if (restored, removed, report.counters) == (0, 0, 0) {
+        return format!("{good} good; no record had to be changed");
+    }
+    let [add, remove, mend] = if dry_run {
+        ["would be added to the index", "would be removed", "would be put right"]
+    } else {
+        ["added to the index", "removed", "put right"]
+    };
+    format!(
+        "{good} good; {} {add}, {} {remove}, {} {mend}",
+        format::count(restored),
+        format::plural(removed, "damaged record", "damaged records"),
+        format::plural(report.counters, "counter", "counters"),
+    )
+}
+
 fn print_hurt(hurt: &Hurt, output: &mut Output) -> Result<(), CommandError> {
     let sibling = hurt
         .sibling
-        .map_or_else(String::new, |id| format!("; {} is a copy without them", id.short()));
+        .map_or_else(String::new, |id| format!("; {} is a copy of the rest", id.short()));
     output.line(&format!(
         "Snapshot {} lost {}{sibling}",
         hurt.snapshot.short(),
