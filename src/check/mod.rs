@@ -101,7 +101,9 @@ pub fn check(
         findings.add_error(error);
     }
     let deadline = options.max_duration.and_then(|bound| Instant::now().checked_add(bound));
-    monitor.phase("reading data");
+    if options.scope != ReadScope::Nothing {
+        monitor.phase("reading data");
+    }
     let read = read::read(repository, options.scope, deadline, monitor)?;
     monitor.phase("index");
     let index_entries = index::check(repository, &read, &mut findings, monitor)?;

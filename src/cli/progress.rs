@@ -114,8 +114,13 @@ impl Terminal {
         let mut items = format::count(self.items.load(Ordering::Relaxed));
         let mut size = format::bytes(bytes);
         if let Some((total_items, total_bytes)) = shown.total {
-            items = format!("{items}/{}", format::count(total_items));
-            size = format!("{size}/{}", format::bytes(total_bytes));
+            // A total of nothing is one that is not known.
+            if total_items > 0 {
+                items = format!("{items}/{}", format::count(total_items));
+            }
+            if total_bytes > 0 {
+                size = format!("{size}/{}", format::bytes(total_bytes));
+            }
             bar.set_length(total_bytes.max(bytes));
             bar.set_position(bytes);
         }
@@ -193,8 +198,8 @@ impl Monitor for Terminal {
 
     fn total(&self, items: u64, bytes: u64) {
         let mut shown = self.shown();
-        if let Some(bar) = self.bar.as_ref().filter(|_| shown.total.is_none()) {
-            bar.set_style(style(MEASURED));
+        if let Some(bar) = &self.bar {
+            bar.set_style(style(if bytes > 0 { MEASURED } else { OPEN }));
         }
         shown.total = Some((items, bytes));
     }

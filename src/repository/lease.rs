@@ -14,10 +14,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::io::Read as _;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -29,6 +29,10 @@ use crate::repository::layout::Layout;
 
 const GATE: &str = "gate";
 const SUFFIX: &str = "lease";
+/// Lease files have a multiple of this size. What is leased is written over
+/// what is there, so that a disk that fills up later does not keep a reader from
+/// leasing (on file systems that overwrite in place).
+const BLOCK_BYTES: usize = 4096;
 
 /// The lease file of this process.
 #[derive(Debug)]
@@ -41,6 +45,8 @@ pub(crate) struct LeaseFile {
 #[derive(Debug)]
 struct LeaseState {
     file: File,
+    /// Blocks that the file has.
+    blocks: usize,
     /// Each leased snapshot with its root and the number of guards on it.
     held: BTreeMap<SnapshotId, (TreeId, usize)>,
 }
@@ -53,7 +59,7 @@ pub struct LeaseGuard {
 }
 
 impl LeaseFile {
-    /// Makes the lease file of this process, empty.
+    /// Makes the lease file of this process, with nothing leased yet.
     pub(crate) fn create(layout: &Layout) -> Result<Self, RepositoryError> {
         let _gate = gate(layout, FlockOperation::LockShared)?;
         let mut number = 0_u32;
@@ -65,8 +71,11 @@ impl LeaseFile {
                 Ok(file) => {
                     flock(&file, FlockOperation::NonBlockingLockExclusive)
                         .map_err(|error| RepositoryError::io("lock", &path)(error.into()))?;
-                    let state = Mutex::new(LeaseState { file, held: BTreeMap::new() });
-                    return Ok(Self { layout: layout.clone(), path, state });
+                    let state = LeaseState { file, blocks: 0, held: BTreeMap::new() };
+                    let lease = Self { layout: layout.clone(), path, state: Mutex::new(state) };
+                    // Nobody looks at it before the gate is released.
+                    lease.write_through(&mut lease.lock())?;
+                    return Ok(lease);
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
                 Err(error) => return Err(RepositoryError::io("create", &path)(error)),
@@ -81,13 +90,7 @@ impl LeaseFile {
         snapshot: SnapshotId,
         root: TreeId,
     ) -> Result<LeaseGuard, RepositoryError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let (_, guards) = state.held.entry(snapshot).or_insert((root, 0));
-        *guards += 1;
-        if *guards == 1 {
-            self.write(&mut state)?;
-        }
-        drop(state);
+        self.add(&[(snapshot, root)])?;
         Ok(LeaseGuard { lease: Some(self.clone()), snapshot })
     }
 
@@ -96,12 +99,7 @@ impl LeaseFile {
         self: &Arc<Self>,
         snapshots: &[(SnapshotId, TreeId)],
     ) -> Result<Vec<LeaseGuard>, RepositoryError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        for (snapshot, root) in snapshots {
-            state.held.entry(*snapshot).or_insert((*root, 0)).1 += 1;
-        }
-        self.write(&mut state)?;
-        drop(state);
+        self.add(snapshots)?;
         let guard = |(snapshot, _): &(SnapshotId, TreeId)| LeaseGuard {
             lease: Some(self.clone()),
             snapshot: *snapshot,
@@ -109,37 +107,73 @@ impl LeaseFile {
         Ok(snapshots.iter().map(guard).collect())
     }
 
-    fn release(&self, snapshot: SnapshotId) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = match state.held.get_mut(&snapshot) {
-            Some((_, guards)) if *guards > 1 => {
-                *guards -= 1;
-                false
+    /// Counts a guard more on each of them. If what is new cannot be written,
+    /// all is as before: on disk too, since nothing was written over it.
+    fn add(&self, snapshots: &[(SnapshotId, TreeId)]) -> Result<(), RepositoryError> {
+        let mut state = self.lock();
+        let mut is_new = false;
+        for (snapshot, root) in snapshots {
+            let (_, guards) = state.held.entry(*snapshot).or_insert((*root, 0));
+            *guards += 1;
+            is_new |= *guards == 1;
+        }
+        let written = if is_new { self.write(&mut state) } else { Ok(()) };
+        if written.is_err() {
+            for (snapshot, _) in snapshots {
+                forget(&mut state, *snapshot);
             }
-            Some(_) => true,
-            None => false,
-        };
-        if last {
-            state.held.remove(&snapshot);
+        }
+        written
+    }
+
+    fn release(&self, snapshot: SnapshotId) {
+        let mut state = self.lock();
+        if forget(&mut state, snapshot) {
             // A lease that could not be shortened only delays a collection.
             let _ = self.write(&mut state);
         }
     }
 
+    fn lock(&self) -> MutexGuard<'_, LeaseState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn write(&self, state: &mut LeaseState) -> Result<(), RepositoryError> {
+        let _gate = gate(&self.layout, FlockOperation::LockShared)?;
+        self.write_through(state)
+    }
+
+    /// Writes what is held. Needs the gate.
+    fn write_through(&self, state: &mut LeaseState) -> Result<(), RepositoryError> {
         let mut encoder = Encoder::new();
         encoder.number(state.held.len() as u64);
         for (snapshot, (root, _)) in &state.held {
             encoder.raw(snapshot.as_bytes());
             encoder.raw(root.as_bytes());
         }
-        let _gate = gate(&self.layout, FlockOperation::LockShared)?;
-        let LeaseState { file, .. } = state;
-        let written = file
-            .seek(SeekFrom::Start(0))
-            .and_then(|_| file.set_len(0))
-            .and_then(|()| file.write_all(&encoder.finish()));
-        written.map_err(RepositoryError::io("write", &self.path))
+        let mut bytes = encoder.finish();
+        let blocks = bytes.len().div_ceil(BLOCK_BYTES).max(state.blocks);
+        bytes.resize(blocks * BLOCK_BYTES, 0);
+        let LeaseState { file, blocks: had, .. } = state;
+        // The new end first: if there is no space for it, what is there stays.
+        let (over, behind) = bytes.split_at(*had * BLOCK_BYTES);
+        let written =
+            file.write_all_at(behind, over.len() as u64).and_then(|()| file.write_all_at(over, 0));
+        written.map_err(RepositoryError::io("write", &self.path))?;
+        *had = blocks;
+        Ok(())
+    }
+}
+
+/// Counts a guard less; returns whether that was the last one.
+fn forget(state: &mut LeaseState, snapshot: SnapshotId) -> bool {
+    match state.held.get_mut(&snapshot) {
+        Some((_, guards)) if *guards > 1 => {
+            *guards -= 1;
+            false
+        }
+        Some(_) => state.held.remove(&snapshot).is_some(),
+        None => false,
     }
 }
 
@@ -237,7 +271,7 @@ fn decode(bytes: &[u8]) -> Result<Vec<(SnapshotId, TreeId)>, DecodeError> {
         let snapshot = SnapshotId::from_digest(decoder.array()?);
         roots.push((snapshot, TreeId::from_digest(decoder.array()?)));
     }
-    decoder.finish()?;
+    // What is behind fills a block, or is the rest of a lease that did not fit.
     Ok(roots)
 }
 
@@ -266,5 +300,43 @@ fn gate(layout: &Layout, operation: FlockOperation) -> Result<File, RepositoryEr
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(RepositoryError::io("lock", &path)(error.into())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn roots(layout: &Layout) -> Vec<SnapshotId> {
+        LiveLeases::read(layout).unwrap().roots.into_iter().map(|(id, _)| id).collect()
+    }
+
+    #[test]
+    fn a_lease_that_cannot_grow_keeps_what_it_held_and_grows_later() {
+        let scratch = tempfile::tempdir().unwrap();
+        let layout = Layout::new(scratch.path());
+        let lease = Arc::new(LeaseFile::create(&layout).unwrap());
+        let ids: Vec<_> = (0..200_u8).map(|n| SnapshotId::from_digest([n; 32])).collect();
+        let root = TreeId::from_digest([1; 32]);
+        let _few: Vec<_> = ids[..3].iter().map(|id| lease.hold(*id, root).unwrap()).collect();
+        let size = || fs::metadata(&lease.path).unwrap().len();
+        assert_eq!((roots(&layout), size()), (ids[..3].to_vec(), BLOCK_BYTES as u64));
+
+        // No write to this file finds space.
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let file = std::mem::replace(&mut lease.lock().file, full);
+        let all: Vec<_> = ids.iter().map(|id| (*id, root)).collect();
+        lease.hold(ids[3], root).unwrap_err();
+        lease.hold_all(&all).unwrap_err();
+        lease.lock().file = file;
+        assert_eq!(roots(&layout), ids[..3]);
+
+        // Neither was counted as held, so both are written now.
+        let one = lease.hold(ids[3], root).unwrap();
+        assert_eq!(roots(&layout), ids[..4]);
+        let guards = lease.hold_all(&all).unwrap();
+        assert_eq!(roots(&layout), ids);
+        drop((one, guards));
+        assert_eq!(roots(&layout), ids[..3]);
     }
 }

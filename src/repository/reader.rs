@@ -38,6 +38,8 @@ pub enum Unleased {
     ReadOnly,
     /// This user may not write there, others may.
     NotPermitted,
+    /// The file system had no space left when the reader began.
+    NoSpace,
 }
 
 /// What tells whether another process changed the store since.
@@ -193,6 +195,7 @@ fn unleased(error: &io::Error) -> Option<Unleased> {
     match error.kind() {
         io::ErrorKind::ReadOnlyFilesystem => Some(Unleased::ReadOnly),
         io::ErrorKind::PermissionDenied => Some(Unleased::NotPermitted),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(Unleased::NoSpace),
         _ => None,
     }
 }

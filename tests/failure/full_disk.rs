@@ -1,12 +1,16 @@
 //! The repository's disk is full.
 
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use crate::support::compare::{Rules, assert_same};
 use crate::support::fixture::plain_tree;
 use crate::support::mount::Mount;
 use crate::support::need::{require_fuse, require_root};
-use crate::support::repo::Repo;
+use crate::support::repo::{Repo, count_of};
 use crate::support::scratch::Scratch;
 use crate::support::{args, command::run_tool};
 
@@ -42,6 +46,53 @@ fn fails_and_recovers(disk: &Disk, scratch: &Scratch) {
     let shown = Mount::new(&repo);
     assert_same(&small, &shown.source(&second, &small), Rules::ALL);
     shown.unmount();
+}
+
+/// Takes all space that there is; gives it back when it is removed.
+fn fill(path: &Path) {
+    let mut file = File::create(path).expect("a file can be made");
+    for size in [1 << 20, 4096] {
+        while file.write_all(&vec![1; size]).is_ok() {}
+    }
+}
+
+#[test]
+fn what_is_on_a_full_disk_can_be_read_and_a_mount_that_serves_leases_on() {
+    if !require_fuse() || !require_root("mounting a small disk") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let point = scratch.mkdir("disk");
+    let made = mount("icecore-test", &point, "tmpfs", MountFlags::empty(), c"size=32m");
+    made.expect("a tmpfs can be mounted");
+    let disk = Disk(point);
+    let repo = Repo::at(&disk.0.join("repo"));
+    let (one, two) = (scratch.join("one"), scratch.join("two"));
+    plain_tree(&one, 1, 20, 30_000);
+    plain_tree(&two, 2, 20, 30_000);
+    let (first, second) = (repo.create(&one), repo.create(&two));
+    let serving = Mount::foreground(&repo);
+    assert_same(&one, &serving.source(&first, &one), Rules::ALL);
+
+    let filler = disk.0.join("filler");
+    fill(&filler);
+    // What leases nothing says so; what leased before goes on.
+    let late = Mount::foreground(&repo);
+    for shown in [&serving, &late] {
+        assert_same(&two, &shown.source(&second, &two), Rules::ALL);
+    }
+    assert!(late.log().contains("full file system") && !serving.log().contains("full"));
+    late.unmount();
+    repo.ok(["ls", "-R", "latest"]);
+    repo.ok(["check", "--read-data"]);
+
+    // What was leased before the disk was full is leased still.
+    let open = File::open(serving.snapshot(&first)).expect("it can be opened");
+    std::fs::remove_file(&filler).expect("it can be removed");
+    repo.ok(["delete", &first, "--yes"]);
+    assert_eq!(count_of(&repo.gc(), "leased_snapshots"), 1);
+    drop(open);
+    serving.unmount();
 }
 
 #[test]

@@ -201,6 +201,10 @@ fn unleased(context: &Context, reason: Unleased) -> String {
              snapshots away while they are in use here",
             user()
         ),
+        Unleased::NoSpace => format!(
+            "{place} is on a full file system: nothing is leased, so `gc` may take deleted \
+             snapshots away while they are in use here; mount it anew when there is space"
+        ),
     }
 }
 
