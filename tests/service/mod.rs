@@ -9,3 +9,4 @@ mod notify;
 mod signals;
 mod single;
 mod unwritable;
+mod upkeep;
