@@ -5,6 +5,8 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::base::time::Timestamp;
@@ -13,6 +15,8 @@ use crate::cli::exit::{CommandError, Outcome};
 use crate::cli::progress::{Display, Terminal};
 use crate::cli::signals::Signals;
 use crate::repository::{Reader, RepositoryError, Writer};
+
+const NOT_CONFIRMED: &str = "Not confirmed; nothing was changed";
 
 /// What every command needs.
 #[derive(Clone)]
@@ -151,12 +155,32 @@ impl Context {
             )));
         }
         let _ = write!(io::stderr(), "{question} [y/N] ");
-        let mut answer = String::new();
-        io::stdin().read_line(&mut answer).map_err(CommandError::io("read the answer"))?;
+        let answer = self.answer()?;
         if matches!(answer.trim(), "y" | "Y" | "yes") {
             return Ok(());
         }
-        Err(CommandError::Refused("Not confirmed; nothing was changed".to_owned()))
+        Err(CommandError::Refused(NOT_CONFIRMED.to_owned()))
+    }
+
+    /// Reads a line of standard input. A signal ends that: reading alone would go
+    /// on, since signals are noted and interrupt nothing.
+    fn answer(&self) -> Result<String, CommandError> {
+        let stdin = io::stdin();
+        let timeout = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        loop {
+            if let Some(signal) = self.signals.received() {
+                let _ = writeln!(io::stderr());
+                return Err(CommandError::Signalled { what: NOT_CONFIRMED.to_owned(), signal });
+            }
+            match poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&timeout)) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => break,
+                Err(error) => return Err(CommandError::io("wait for the answer")(error.into())),
+            }
+        }
+        let mut answer = String::new();
+        stdin.read_line(&mut answer).map_err(CommandError::io("read the answer"))?;
+        Ok(answer)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Deleting by name, by tag, by time; what is refused; damage.
 
+use std::io::{Read as _, Write as _};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use icecore::base::id::SnapshotId;
@@ -8,6 +10,7 @@ use icecore::repository::Writer;
 use icecore::store::{Batch, Durability, Family};
 
 use super::{Past, ids_in};
+use crate::support::command::finish;
 
 const TIMES: [&str; 4] = [
     "2026-03-01T23:59:59Z",
@@ -74,6 +77,27 @@ fn it_shows_what_it_will_delete_and_an_answer_of_no_changes_nothing() {
     assert_eq!(past.repo.ids(), ids);
     past.on_a_terminal("delete latest", "y").expect(0);
     assert_eq!(past.repo.ids(), ids[..1]);
+}
+
+#[test]
+fn ctrl_c_ends_a_question_with_130_and_changes_nothing() {
+    let (past, ids) = Past::of(&TIMES[..1]);
+    let mut command = Command::new("script");
+    command.args(["-qec", &past.terminal_line("delete latest"), "/dev/null"]).env("TZ", "UTC");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("script starts");
+    let mut shown = Vec::new();
+    let output = child.stdout.as_mut().expect("it is piped");
+    while !shown.ends_with(b"[y/N] ") {
+        let mut byte = [0];
+        assert_eq!(output.read(&mut byte).expect("it can be read"), 1, "it ended unasked");
+        shown.extend(byte);
+    }
+    child.stdin.as_mut().expect("it is piped").write_all(b"\x03").expect("it takes keys");
+    let outcome = finish(child, "a question");
+    assert_eq!(outcome.code, 130, "{}", outcome.text());
+    assert!(outcome.text().contains("nothing was changed"), "{}", outcome.text());
+    assert_eq!(past.repo.ids(), ids);
 }
 
 #[test]

@@ -50,10 +50,15 @@ impl Past {
         id_of(&self.repo.create_json(arguments, 0))
     }
 
-    /// Runs a command on a terminal of 60 columns and gives it an answer.
-    fn on_a_terminal(&self, arguments: &str, answer: &str) -> Outcome {
+    /// A command line that runs a command on a terminal of 60 columns.
+    fn terminal_line(&self, arguments: &str) -> String {
         let repo = self.repo.path().display();
-        let line = format!("stty cols 60 -echo; exec {} -r {repo} {arguments}", icecore());
+        format!("stty cols 60 -echo; exec {} -r {repo} {arguments}", icecore())
+    }
+
+    /// Runs a command on such a terminal and gives it an answer.
+    fn on_a_terminal(&self, arguments: &str, answer: &str) -> Outcome {
+        let line = self.terminal_line(arguments);
         let mut shell = Command::new("sh");
         let piped = "printf '%s\\n' \"$1\" | script -qec \"$2\" /dev/null";
         run(shell.args(["-c", piped, "sh", answer, &line]).env("TZ", "UTC"))
