@@ -51,6 +51,7 @@ pub(crate) fn check(
     });
     go_on(monitor)?;
     note_family(Family::Index, scanned, findings)?;
+    suspects.extend(places.sharers(repository, findings)?);
     for (id, kind) in suspects {
         go_on(monitor)?;
         confirm_entry(repository, kind, &id, findings)?;
@@ -121,6 +122,9 @@ struct Places {
     trees: Vec<Span>,
     chunks_named: SequenceSet,
     trees_named: SequenceSet,
+    /// Those that it has named more than once.
+    chunks_shared: SequenceSet,
+    trees_shared: SequenceSet,
 }
 
 impl Places {
@@ -131,20 +135,55 @@ impl Places {
             trees: spans(store.extents(Family::Trees)?),
             chunks_named: SequenceSet::default(),
             trees_named: SequenceSet::default(),
+            chunks_shared: SequenceSet::default(),
+            trees_shared: SequenceSet::default(),
         })
     }
 
     /// Takes an entry of the index, and returns whether its place is in a file
     /// and no other entry's.
     fn take(&mut self, locator: &Locator) -> bool {
-        let (files, named) = match locator.kind.family() {
-            Family::Data => (&self.data, &mut self.chunks_named),
-            _ => (&self.trees, &mut self.trees_named),
+        let (files, named, shared) = match locator.kind.family() {
+            Family::Data => (&self.data, &mut self.chunks_named, &mut self.chunks_shared),
+            _ => (&self.trees, &mut self.trees_named, &mut self.trees_shared),
         };
         let sequence = locator.sequence;
         let index = files.partition_point(|file| file.last < sequence);
         let is_there = files.get(index).is_some_and(|file| file.first <= sequence);
-        is_there && named.insert(sequence)
+        let is_first = is_there && named.insert(sequence);
+        if is_there && !is_first {
+            shared.insert(sequence);
+        }
+        is_first
+    }
+
+    /// All entries whose place another entry names too: the one that was met first
+    /// may be the wrong one.
+    fn sharers(
+        &self,
+        repository: &Repository,
+        findings: &mut Findings,
+    ) -> Result<Vec<([u8; 32], ObjectKind)>, CheckError> {
+        let mut found = Vec::new();
+        if self.chunks_shared.is_empty() && self.trees_shared.is_empty() {
+            return Ok(found);
+        }
+        let scanned = repository.store().scan(Family::Index, &[], &mut |id, value| {
+            let entry = <[u8; 32]>::try_from(id).ok().zip(Locator::decode(value).ok());
+            let Some((id, locator)) = entry else { return ControlFlow::Continue(()) };
+            let is_shared = match locator.kind.family() {
+                Family::Data => self.chunks_shared.contains(locator.sequence),
+                _ => self.trees_shared.contains(locator.sequence),
+            };
+            if is_shared && found.len() < crate::check::OBJECTS_MAX {
+                found.push((id, locator.kind));
+            } else if is_shared {
+                findings.omit();
+            }
+            ControlFlow::Continue(())
+        });
+        note_family(Family::Index, scanned, findings)?;
+        Ok(found)
     }
 }
 

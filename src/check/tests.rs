@@ -132,6 +132,30 @@ fn strike(store: &MemoryStore, family: Family, at: usize, blow: Blow) {
     store.write(&batch, Durability::Synced).unwrap();
 }
 
+#[test]
+fn an_entry_that_leads_to_the_place_of_another_is_found_whichever_comes_first() {
+    let (store, repository) = scene(&[3015, 11339]);
+    let entries = records(&store, Family::Index);
+    let put = |key: &[u8], value: &[u8]| {
+        let mut batch = Batch::new();
+        batch.put(Family::Index, key, value);
+        store.write(&batch, Durability::Synced).unwrap();
+    };
+    let mut tried = 0;
+    for (key, value) in &entries {
+        for (_, other) in entries.iter().filter(|(other, _)| other != key) {
+            let (own, other) = (Locator::decode(value).unwrap(), Locator::decode(other).unwrap());
+            if own.kind.family() == other.kind.family() {
+                put(key, &Locator { sequence: other.sequence, ..own }.encode());
+                assert!(!verdict(&repository).is_clean(), "{own:?} {other:?}");
+                tried += 1;
+            }
+        }
+        put(key, value);
+    }
+    assert!(tried >= 2 && verdict(&repository).is_clean());
+}
+
 proptest! {
     #[test]
     fn a_sound_repository_raises_no_alarm(numbers in numbers()) {
