@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::io::{self, Write as _};
 use std::time::Instant;
 
-use crate::audit::{Actor, AuditLog, EventKind, Record};
+use crate::audit::{Actor, AuditError, AuditLog, EventKind, Record};
 use crate::cli::context::{Context, host, user};
 use crate::cli::exit::CommandError;
 use crate::repository::Layout;
@@ -60,7 +60,8 @@ impl Trail<'_> {
         }
     }
 
-    /// The same, but returns the warning. A read-only medium is none.
+    /// The same, but returns the warning. A read-only medium is none, and neither
+    /// is a repository that is not there: the operation itself says so.
     pub(crate) fn try_record(&self, record: Record, code: u8) -> Option<String> {
         self.told.set(Some(code));
         if self.is_dry_run {
@@ -70,7 +71,8 @@ impl Trail<'_> {
         let record = record.count("duration_ms", duration).count("exit_code", code.into());
         let log = AuditLog::new(&Layout::new(&self.context.repository));
         let error = log.append(&actor(), &record).err()?;
-        (!error.is_read_only()).then(|| format!("The audit log lacks this operation: {error}"))
+        let is_told = error.is_read_only() || matches!(error, AuditError::NoRepository { .. });
+        (!is_told).then(|| format!("The audit log lacks this operation: {error}"))
     }
 }
 

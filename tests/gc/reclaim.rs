@@ -137,8 +137,7 @@ fn when_the_last_snapshot_is_deleted_the_repository_shrinks_to_nearly_nothing() 
     three.repo.ok(delete);
     assert_eq!(three.repo.ids(), [""; 0]);
     three.repo.gc();
-    // 8 MiB of it are the reserve.
-    assert!(three.repo.du() < 12 * M, "{} bytes are left", three.repo.du());
+    assert!(three.repo.du() < 4 * M, "{} bytes are left", three.repo.du());
     let id = three.repo.create(&three.source);
     let mount = Mount::new(&three.repo);
     assert_same(&three.copies[2], &mount.source(&id, &three.source), Rules::ALL);

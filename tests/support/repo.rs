@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -124,9 +125,11 @@ impl Repo {
         self.ok(["gc", "--json", "--max-unused", "0"]).json()
     }
 
-    /// Bytes that it takes on disk.
+    /// Bytes that it takes on disk, beside those that it sets aside.
     pub(crate) fn du(&self) -> u64 {
-        disk_bytes(&self.path)
+        let reserve = std::fs::metadata(self.path.join("reserve"));
+        let set_aside = reserve.map_or(0, |file| file.blocks() * 512);
+        disk_bytes(&self.path) - set_aside
     }
 
     /// Starts `create` of `source` in the background, its output piped.
@@ -225,7 +228,6 @@ pub(crate) fn holds_open(pid: u32, file: &Path) -> bool {
 
 /// Bytes on disk of a directory and what is in it.
 pub(crate) fn disk_bytes(path: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
     let Ok(entries) = std::fs::read_dir(path) else { return 0 };
     let mut total = 0;
     for entry in entries.flatten() {
