@@ -60,8 +60,10 @@ fn a_snapshot_whose_create_ended_with_0_outlives_a_power_cut_at_any_moment() {
         let id = (outcome.code == 0).then(|| id_of(&outcome.last_json_line()));
         let mut promised = life.kept();
         promised.extend(id.iter().map(|id| (id.as_str(), newest.as_path())));
+        // Where the power goes before the event is written, the command says so.
+        let told = outcome.error().contains("The audit log lacks this operation");
         let logged = id.as_ref().is_none_or(|id| life.log().contains(id));
-        assert!(logged, "the log does not know of what was reported");
+        assert!(logged || told, "the log does not know of what was reported");
         life.goes_on(&promised);
     });
 }

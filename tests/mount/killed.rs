@@ -29,8 +29,12 @@ fn error_of<T>(result: std::io::Result<T>) -> Option<i32> {
     result.map(drop).expect_err("a dead mount answers nothing").raw_os_error()
 }
 
-fn is_dead(path: &Path) -> bool {
-    DEAD.contains(&error_of(std::fs::read_dir(path)))
+/// Waits until a mount is dead: for a moment the kernel may know the way by
+/// itself.
+#[track_caller]
+fn wait_for_death(path: &Path) {
+    let answer = || std::fs::read_dir(path).map(drop).map_err(|error| error.raw_os_error());
+    wait_until("the mount is dead", 5, || answer().is_err_and(|error| DEAD.contains(&error)));
 }
 
 #[test]
@@ -49,11 +53,8 @@ fn a_killed_mount_answers_enotconn_and_is_mounted_anew_after_umount() {
     opened.read_exact_at(&mut start, 0).expect("it can be read");
     assert_eq!(mount.end_by(Signal::KILL), 137);
     assert!(is_mounted(mount.point()), "the kernel keeps the dead mount");
-    assert!(is_dead(mount.point()));
-    // For a moment the kernel may know the way by itself.
-    let behind = shown.join("directory-0/file-1");
-    wait_until("no path leads into it", 5, || std::fs::metadata(&behind).is_err());
-    assert!(DEAD.contains(&error_of(std::fs::metadata(&behind))));
+    wait_for_death(mount.point());
+    assert!(DEAD.contains(&error_of(std::fs::metadata(shown.join("directory-0/file-1")))));
     // The page cache may still answer, with what is right.
     let mut bytes = vec![0; content.len()];
     match opened.read_at(&mut bytes, 0) {
