@@ -96,6 +96,9 @@ fn a_restore_by_rsync_outlives_delete_and_gc_and_afterwards_the_space_returns() 
     let arguments = args!["-a", "--bwlimit=4M", two.shown(&mount).join(""), copy.join("")];
     let restore = start("rsync", arguments);
     wait_until("rsync has begun", 20, || files_in(&copy) > 5);
+    let changed = |path: &Path| path.symlink_metadata().and_then(|top| top.modified()).ok();
+    let (top, shown) = (changed(&two.gone.0), changed(&two.shown(&mount)));
+    assert!(top.is_some() && top == shown, "the mount shows another time of the top itself");
     let freed = two.delete();
     let there = files_in(&copy);
     assert!(there < 150, "rsync was done too early: {there} files");
