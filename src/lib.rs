@@ -13,7 +13,7 @@
 //! repository                 open, lock, lease, read, write
 //! store                      ordered keys in families; RocksDB
 //! chunking, compression, dag,
-//! retention                  pure
+//! patterns, retention        pure
 //! base                       ids, names, limits, codec, time, progress
 //! ```
 //!
@@ -44,6 +44,7 @@ pub mod gc;
 pub mod ingest;
 #[cfg(test)]
 mod life;
+pub mod patterns;
 pub mod repair;
 pub mod repository;
 pub mod retention;

@@ -17,7 +17,7 @@ use text::{code, has_word, item_lines, name_after};
 
 /// The layers, from the ground up: a module, its layer, and the highest layer
 /// that it may import. Never another module of its own layer.
-const LAYERS: [(&str, u8, u8); 21] = [
+const LAYERS: [(&str, u8, u8); 24] = [
     ("base", 0, 0),
     ("chunking", 1, 0),
     ("compression", 1, 0),
@@ -34,12 +34,15 @@ const LAYERS: [(&str, u8, u8); 21] = [
     ("life", 8, 7),
     // Later verbs and pure parts have their places ready.
     ("crypto", 1, 0),
+    ("patterns", 1, 0),
     ("retention", 1, 0),
     ("restore", 4, 3),
     ("check", 4, 3),
     ("repair", 4, 3),
     ("diff", 4, 3),
     ("export", 4, 3),
+    ("archive", 4, 3),
+    ("find", 4, 3),
     ("replicate", 4, 3),
 ];
 /// Modules that may import these and nothing else.

@@ -19,7 +19,10 @@ pub(crate) fn of(error: &ViewError) -> Errno {
 fn of_repository(error: &RepositoryError) -> Errno {
     match error {
         RepositoryError::NoSuchSnapshot { .. } => Errno::ESTALE,
-        RepositoryError::AmbiguousSnapshot { .. } => Errno::ENOENT,
+        RepositoryError::AmbiguousSnapshot { .. } | RepositoryError::NoSuchPath { .. } => {
+            Errno::ENOENT
+        }
+        RepositoryError::NotADirectory { .. } => Errno::ENOTDIR,
         RepositoryError::NotFound { .. }
         | RepositoryError::Occupied { .. }
         | RepositoryError::Newer { .. }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::base::limits::MANIFEST_LIST_MAX;
 use crate::base::name::printable;
 use crate::base::progress::Monitor;
-use crate::ingest::selection::PatternError;
+use crate::patterns::PatternError;
 use crate::repository::RepositoryError;
 
 /// Why there is no snapshot.

@@ -69,7 +69,7 @@ use crate::repository::{Repository, Session, Writer};
 
 pub use error::{IngestError, SourceError};
 pub use request::{Changes, CreateReport, CreateRequest, Input};
-pub use selection::{IGNORE_FILE, Marker, PatternError, SelectionOptions, check_pattern};
+pub use selection::{IGNORE_FILE, Marker, SelectionOptions};
 pub use status::Detection;
 pub use stream::{StreamRequest, StreamSource};
 

@@ -6,16 +6,17 @@
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use ignore::Match;
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use ignore::gitignore::Gitignore;
 use rustix::fs::{FileType, Mode, OFlags, openat};
 
 use crate::ingest::content::read_small;
 use crate::ingest::listing::Names;
 use crate::ingest::status::Status;
+use crate::patterns::{PathPatterns, PatternError, builder};
 
 /// The name of files that hold patterns of their directory.
 pub const IGNORE_FILE: &str = ".icecoreignore";
@@ -74,31 +75,13 @@ impl Marker {
     }
 }
 
-/// A pattern that makes no sense.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("the pattern {pattern:?} is not valid: {detail}")]
-pub struct PatternError {
-    /// The pattern.
-    pub pattern: String,
-    /// What is wrong with it.
-    pub detail: String,
-}
-
-/// Checks a pattern.
-///
-/// # Errors
-/// Fails if it makes no sense.
-pub fn check_pattern(pattern: &str) -> Result<(), PatternError> {
-    compile(&[pattern.to_owned()], false).map(|_| ())
-}
-
 /// The options, ready to be applied.
 #[derive(Clone, Debug)]
 pub(crate) struct Selection {
     options: SelectionOptions,
-    excludes: Gitignore,
-    excludes_ignoring_case: Gitignore,
-    includes: Gitignore,
+    excludes: PathPatterns,
+    excludes_ignoring_case: PathPatterns,
+    includes: PathPatterns,
 }
 
 /// The patterns of the ignore files from a directory upwards.
@@ -112,9 +95,9 @@ impl Selection {
     pub(crate) fn new(options: &SelectionOptions) -> Result<Self, PatternError> {
         Ok(Self {
             options: options.clone(),
-            excludes: compile(&options.excludes, false)?,
-            excludes_ignoring_case: compile(&options.excludes_ignoring_case, true)?,
-            includes: compile(&options.includes, false)?,
+            excludes: PathPatterns::new(&options.excludes, false)?,
+            excludes_ignoring_case: PathPatterns::new(&options.excludes_ignoring_case, true)?,
+            includes: PathPatterns::new(&options.includes, false)?,
         })
     }
 
@@ -137,17 +120,16 @@ impl Selection {
         if (self.options.nodump && status.nodump) || too_large() {
             return true;
         }
-        let path = Path::new(OsStr::from_bytes(path));
-        let path = path.strip_prefix("/").unwrap_or(path);
-        let matches = |patterns: &Gitignore| {
-            !patterns.is_empty() && patterns.matched(path, is_directory).is_ignore()
-        };
-        if matches(&self.includes) {
+        if self.includes.fit(path, is_directory) {
             return false;
         }
-        matches(&self.excludes)
-            || matches(&self.excludes_ignoring_case)
-            || ignore_files.is_some_and(|files| files.excludes(path, is_directory))
+        let path_of = |path| Path::new(OsStr::from_bytes(path));
+        self.excludes.fit(path, is_directory)
+            || self.excludes_ignoring_case.fit(path, is_directory)
+            || ignore_files.is_some_and(|files| {
+                let path = path_of(path);
+                files.excludes(path.strip_prefix("/").unwrap_or(path), is_directory)
+            })
     }
 
     /// Whether the content of a directory is left out but for the name that is
@@ -207,25 +189,6 @@ impl IgnoreFiles {
         }
         false
     }
-}
-
-fn builder(root: &Path) -> GitignoreBuilder {
-    let mut builder = GitignoreBuilder::new(PathBuf::from(root));
-    builder.allow_unclosed_class(false);
-    builder
-}
-
-fn compile(patterns: &[String], ignore_case: bool) -> Result<Gitignore, PatternError> {
-    let mut builder = builder(Path::new(""));
-    let invalid = |pattern: &str, error: ignore::Error| PatternError {
-        pattern: pattern.to_owned(),
-        detail: error.to_string(),
-    };
-    builder.case_insensitive(ignore_case).map_err(|error| invalid("", error))?;
-    for pattern in patterns {
-        builder.add_line(None, pattern).map_err(|error| invalid(pattern, error))?;
-    }
-    builder.build().map_err(|error| invalid(&patterns.join(" "), error))
 }
 
 /// The first bytes of a regular file, if it can be read.

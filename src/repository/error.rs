@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::base::name::printable;
 use crate::dag::DagError;
 use crate::store::StoreError;
 
@@ -101,6 +102,22 @@ pub enum RepositoryError {
         name: String,
         /// Short ids of some of them.
         candidates: String,
+    },
+    /// Nothing in a snapshot has that path.
+    #[error("There is no {} in snapshot {snapshot}", printable(path))]
+    NoSuchPath {
+        /// The path inside the snapshot.
+        path: Vec<u8>,
+        /// The snapshot's short id.
+        snapshot: String,
+    },
+    /// A path leads through something that is no directory.
+    #[error("{} in snapshot {snapshot} is no directory", printable(path))]
+    NotADirectory {
+        /// The path inside the snapshot, up to there.
+        path: Vec<u8>,
+        /// The snapshot's short id.
+        snapshot: String,
     },
     /// No snapshot that was deleted and is not forgotten has that name.
     #[error(

@@ -16,6 +16,7 @@
 //!
 //! Imports: `base`, `chunking`, `compression`, `dag`, `store`.
 
+mod browse;
 mod catalog;
 pub mod config;
 mod deleted;
@@ -48,6 +49,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use browse::{DirectoryCursor, Step, TreeWalk, VisitSegment};
 pub use catalog::Catalog;
 pub use config::Config;
 pub use deleted::{DeletedCatalog, DeletedSnapshot};

@@ -18,8 +18,8 @@ use crate::cli::exit::CommandError;
 use crate::cli::output::path_text;
 use crate::ingest::{
     CreateRequest, Detection, Input, Marker, SelectionOptions, StreamRequest, StreamSource,
-    check_pattern,
 };
+use crate::patterns::check_pattern;
 use crate::repository::Repository;
 
 /// Readers for each processor: while some wait for the disk, others work.

@@ -11,7 +11,7 @@ use crate::cli::context::Context;
 use crate::cli::exit::{CommandError, Outcome};
 use crate::cli::output::Output;
 use crate::dag::{Kind, Node, TreeRef};
-use crate::view::{View, ViewOptions};
+use crate::repository::{Reader, Step};
 
 /// The fields of an entry in JSON; others may rely on their names.
 #[derive(Serialize)]
@@ -33,16 +33,13 @@ struct Facts {
 }
 
 pub(crate) fn run(context: &Context, arguments: &LsArguments) -> Result<Outcome, CommandError> {
-    let view = View::new(context.reader()?, ViewOptions::default())?;
-    let named = view.reader().find_snapshot_path(arguments.directory.as_bytes(), context.now)?;
-    let _lease = view.reader().lease(named.id)?;
-    let list = view.snapshots()?;
-    let gone = || CommandError::Failed(format!("Snapshot {} is gone", named.id.short()));
-    let node = view.resolve(list.get(&named.id).ok_or_else(gone)?, &named.path)?;
-    let mut lister =
-        Lister { context, view: &view, arguments, output: Output::new(), facts: Vec::new() };
+    let reader = context.reader()?;
+    let named = reader.find_snapshot_path(arguments.directory.as_bytes(), context.now)?;
+    let _lease = reader.lease(named.id)?;
+    let node = reader.resolve(&named)?;
+    let mut lister = Lister { context, arguments, output: Output::new(), facts: Vec::new() };
     match &node.kind {
-        Kind::Directory(tree) => lister.directory(tree)?,
+        Kind::Directory(tree) => lister.directory(&reader, tree)?,
         _ => lister.entry(&named.path, &node)?,
     }
     if context.json {
@@ -54,7 +51,6 @@ pub(crate) fn run(context: &Context, arguments: &LsArguments) -> Result<Outcome,
 
 struct Lister<'a> {
     context: &'a Context,
-    view: &'a View,
     arguments: &'a LsArguments,
     output: Output,
     facts: Vec<Facts>,
@@ -62,21 +58,14 @@ struct Lister<'a> {
 
 impl Lister<'_> {
     /// Lists a directory, and with `--recursive` what is below, in the order of
-    /// paths. Without recursion of our own: trees may be deep.
-    fn directory(&mut self, root: &TreeRef) -> Result<(), CommandError> {
-        let mut work = vec![(Vec::new(), self.view.directory(root)?, 0_u64)];
-        while let Some((path, directory, ordinal)) = work.pop() {
-            let Some(handle) = self.view.entry(&directory, ordinal)? else { continue };
-            work.push((path.clone(), directory, ordinal + 1));
-            let Some(entry) = handle.get() else { continue };
-            let mut name = path;
-            if !name.is_empty() {
-                name.push(b'/');
-            }
-            name.extend_from_slice(entry.name.as_bytes());
-            self.entry(&name, &entry.node)?;
-            if let (true, Kind::Directory(tree)) = (self.arguments.recursive, &entry.node.kind) {
-                work.push((name, self.view.directory(tree)?, 0));
+    /// paths.
+    fn directory(&mut self, reader: &Reader, root: &TreeRef) -> Result<(), CommandError> {
+        let mut walk = reader.walk(root);
+        while let Some(step) = walk.step()? {
+            let Step::Entry(node) = step else { continue };
+            self.entry(walk.path(), &node)?;
+            if !self.arguments.recursive {
+                walk.skip();
             }
         }
         Ok(())

@@ -1,0 +1,25 @@
+//! Going through snapshots in the order of names, without caches.
+//!
+//! Purpose: what the verbs that read whole trees share: a position in a
+//! directory ([`DirectoryCursor`]), a walk over everything below one
+//! ([`TreeWalk`]), the segments of a file, and a node by its path. Who jumps
+//! back and forth, as a mount does, uses the cached `view` instead.
+//!
+//! Invariants:
+//! - Memory is one page of entries for each directory on the way down, however
+//!   many entries there are.
+//! - A page that contradicts what refers to it is damage, never followed.
+//!
+//! Imports: `base`, `dag`, and the repository's objects.
+
+mod cursor;
+mod path;
+mod segments;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+pub use cursor::DirectoryCursor;
+pub use segments::VisitSegment;
+pub use walk::{Step, TreeWalk};
