@@ -74,7 +74,9 @@ impl AuditLog {
 
     /// Takes the lock, making the log's directory if it is missing.
     pub(super) fn lock(&self) -> Result<Lock, AuditError> {
-        if !self.layout.config().exists() {
+        let config = self.layout.config();
+        // A disk that fails is not one without a repository.
+        if !config.try_exists().map_err(AuditError::io("look for", &config))? {
             return Err(AuditError::NoRepository { path: self.layout.root().to_owned() });
         }
         let mut builder = DirBuilder::new();
