@@ -48,6 +48,18 @@ impl Timestamp {
         self.nanoseconds
     }
 
+    /// The nanosecond before; the earliest time has none.
+    #[must_use]
+    pub const fn before(self) -> Option<Self> {
+        if let Some(nanoseconds) = self.nanoseconds.checked_sub(1) {
+            return Some(Self { nanoseconds, ..self });
+        }
+        match self.seconds.checked_sub(1) {
+            Some(seconds) => Some(Self { seconds, nanoseconds: NANOS_PER_SECOND - 1 }),
+            None => None,
+        }
+    }
+
     /// Returns the time for the operating system, held to what it can express.
     #[must_use]
     pub fn to_system_time(self) -> SystemTime {

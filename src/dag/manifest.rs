@@ -76,6 +76,20 @@ impl Manifest {
         }
     }
 
+    /// The time of a copy that a repair makes: just before the original, so that
+    /// this stays the newest of the two under every rule.
+    #[must_use]
+    pub fn time_of_repaired_copy(&self) -> Timestamp {
+        self.time.before().unwrap_or(self.time)
+    }
+
+    /// Whether this is a copy that a repair made of another one, whose manifest
+    /// `find` returns.
+    pub fn is_repaired_copy<'a>(&self, find: impl FnOnce(&SnapshotId) -> Option<&'a Self>) -> bool {
+        let original = self.parent.as_ref().and_then(find);
+        original.is_some_and(|original| original.time_of_repaired_copy() == self.time)
+    }
+
     /// Returns the snapshot's id and the record to store under it.
     #[must_use]
     pub fn encode(&self) -> (SnapshotId, Record) {

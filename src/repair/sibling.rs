@@ -77,6 +77,7 @@ fn sibling(id: &SnapshotId, original: &Manifest, root: TreeRef, hurt: &Hurt) -> 
         text => format!("{text} ({note})"),
     };
     manifest.parent = Some(*id);
+    manifest.time = original.time_of_repaired_copy();
     let totals = root.totals;
     manifest.counters = Counters {
         files: totals.files,
@@ -123,6 +124,7 @@ impl Maker<'_> {
         tree: &TreeRef,
     ) -> Result<Option<TreeRef>, RepairError> {
         go_on(self.monitor)?;
+        self.monitor.advance(1, 0);
         let id = tree.id.as_bytes();
         let Some(place) = self.objects.place(self.writer, ObjectKind::Tree, id)? else {
             self.lost_trees = true;

@@ -125,6 +125,8 @@ fn a_lost_chunk_is_left_out_of_a_sibling_and_comes_back_with_its_content() {
     let sibling = hurt.sibling.unwrap();
     assert_eq!(files(&scene.writer, &sibling), 19);
     assert!(scene.writer.exists(&scene.id).unwrap(), "the damaged snapshot stays");
+    let order: Vec<_> = scene.writer.snapshots().unwrap().iter().map(|(id, _)| *id).collect();
+    assert_eq!(order, [sibling, scene.id], "the newest one is not what it was");
     // Again: no second sibling.
     assert_eq!(run(&scene.writer).hurt[0].sibling, Some(sibling));
     assert_eq!(scene.writer.snapshots().unwrap().len(), 2);

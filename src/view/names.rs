@@ -91,15 +91,17 @@ pub(crate) struct NameTable {
 
 impl NameTable {
     /// Names snapshots, given oldest first. The first of those that share a
-    /// time has the plain name, so that later ones never rename it; the others
-    /// have `-<short id>` behind it.
+    /// time has the plain name, so that later ones never rename it, and neither
+    /// does a repaired copy; the others have `-<short id>` behind it.
     pub(crate) fn new<'a>(
         snapshots: impl Iterator<Item = (usize, &'a Snapshot)>,
         format: &TimeFormat,
     ) -> Self {
         let mut taken = HashSet::new();
         let mut rows = Vec::new();
-        for (place, snapshot) in snapshots {
+        let (copies, others): (Vec<_>, Vec<_>) =
+            snapshots.partition(|(_, snapshot)| snapshot.is_repaired_copy);
+        for (place, snapshot) in others.into_iter().chain(copies) {
             let plain = format.name(snapshot.time);
             let with_short = || with_id(&plain, &snapshot.id.short());
             let with_whole = || with_id(&plain, &snapshot.id.to_string());

@@ -1,6 +1,6 @@
 //! The list of snapshots, kept current.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
@@ -26,6 +26,9 @@ pub struct Snapshot {
     pub host: Arc<str>,
     /// Its tags.
     pub tags: Arc<[Arc<str>]>,
+    /// Whether a repair made it beside the snapshot that it is a copy of, to which
+    /// it leaves the name that tells their time.
+    pub is_repaired_copy: bool,
 }
 
 impl Selectable for Snapshot {
@@ -57,6 +60,14 @@ pub struct SnapshotList {
     changed: SystemTime,
 }
 
+/// The snapshots that a repair made beside others.
+fn repaired_copies(snapshots: &[(SnapshotId, Manifest)]) -> HashSet<SnapshotId> {
+    let by_id: HashMap<_, _> = snapshots.iter().map(|(id, manifest)| (*id, manifest)).collect();
+    let find = |id: &SnapshotId| by_id.get(id).copied();
+    let is_copy = |(_, manifest): &&(_, Manifest)| manifest.is_repaired_copy(find);
+    snapshots.iter().filter(is_copy).map(|(id, _)| *id).collect()
+}
+
 impl SnapshotList {
     pub(crate) fn new(catalog: Catalog, generation: u64) -> Self {
         let Catalog { snapshots, damaged, .. } = catalog;
@@ -64,11 +75,13 @@ impl SnapshotList {
         let all = XattrClasses::default();
         let xattrs = snapshots.iter().fold(all, |all, (_, manifest)| all.and(classes(manifest)));
         let mut labels = Labels::default();
+        let copies = repaired_copies(&snapshots);
         let keep = |(id, manifest): (SnapshotId, Manifest)| {
+            let is_repaired_copy = copies.contains(&id);
             let Manifest { time, root, counters, host, tags, .. } = manifest;
             let host = labels.share(&host);
             let tags = tags.iter().map(|tag| labels.share(tag)).collect();
-            Snapshot { id, time, root: Arc::new(root), counters, host, tags }
+            Snapshot { id, time, root: Arc::new(root), counters, host, tags, is_repaired_copy }
         };
         let snapshots: Vec<_> = snapshots.into_iter().map(keep).collect();
         let by_id = snapshots.iter().enumerate().map(|(place, one)| (one.id, place)).collect();
