@@ -44,8 +44,11 @@ pub(crate) fn check(
                 }
             }
         }
-        if entries.is_multiple_of(CANCEL_INTERVAL) && monitor.cancelled() {
-            return ControlFlow::Break(());
+        if entries.is_multiple_of(CANCEL_INTERVAL) {
+            monitor.advance(CANCEL_INTERVAL, 0);
+            if monitor.cancelled() {
+                return ControlFlow::Break(());
+            }
         }
         ControlFlow::Continue(())
     });

@@ -84,7 +84,9 @@ pub(crate) fn read(
     let position = read_position(&position_file);
     let errand = scope.errand(data, position, deadline.is_some());
     let total = errand.spans.iter().map(|span| span.bytes).sum::<u64>().min(errand.bytes_max);
-    monitor.total(0, total);
+    if scope != ReadScope::Nothing {
+        monitor.begin("reading data", 0, total);
+    }
     let end = pass(repository, Family::Data, &errand, deadline, monitor, &mut read)?;
     if errand.rotates {
         let next = end.or(errand.spans.first().map(|span| span.first));

@@ -76,8 +76,9 @@ impl Signals {
     pub(crate) fn explain(&self, error: CommandError) -> CommandError {
         let cancelled = matches!(
             error,
-            CommandError::Repository(RepositoryError::Cancelled { .. })
-                | CommandError::Ingest(IngestError::Cancelled)
+            CommandError::Repository(
+                RepositoryError::Cancelled { .. } | RepositoryError::RebuildCancelled { .. }
+            ) | CommandError::Ingest(IngestError::Cancelled)
                 | CommandError::Gc(GcError::Cancelled)
                 | CommandError::Check(CheckError::Cancelled)
                 | CommandError::Repair(RepairError::Cancelled)

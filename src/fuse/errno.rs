@@ -29,6 +29,7 @@ fn of_repository(error: &RepositoryError) -> Errno {
         | RepositoryError::Config { .. }
         | RepositoryError::Busy { .. }
         | RepositoryError::Cancelled { .. }
+        | RepositoryError::RebuildCancelled { .. }
         | RepositoryError::Io { .. }
         | RepositoryError::Store(_)
         | RepositoryError::Missing { .. }

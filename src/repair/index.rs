@@ -99,7 +99,7 @@ pub(crate) fn read(
     let bytes = |family| -> Result<u64, StoreError> {
         Ok(store.extents(family)?.iter().map(|extent| extent.bytes).sum())
     };
-    monitor.total(0, bytes(Family::Data)? + bytes(Family::Trees)?);
+    monitor.begin("reading all objects", 0, bytes(Family::Data)? + bytes(Family::Trees)?);
     for family in [Family::Data, Family::Trees] {
         for extent in store.extents(family)? {
             let numbers = sequence_of(&extent.first).zip(sequence_of(&extent.last));

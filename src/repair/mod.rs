@@ -105,15 +105,14 @@ pub fn repair(
     monitor: &dyn Monitor,
 ) -> Result<RepairReport, RepairError> {
     let mut report = RepairReport::default();
-    monitor.phase("reading all objects");
     let objects = index::read(writer, options.dry_run, monitor)?;
-    monitor.phase("index");
+    monitor.begin("index", 0, 0);
     index::put_right(writer, &objects, &mut report, monitor)?;
     let set_aside = manifests::set_aside(writer, options.dry_run, &mut report)?;
-    monitor.phase("snapshots");
+    monitor.begin("snapshots", 0, 0);
     let lost_trees = sibling::make(writer, &objects, None, options.dry_run, &mut report, monitor)?;
     if lost_snapshots || lost_trees || set_aside > 0 {
-        monitor.phase("looking for trees without a snapshot");
+        monitor.begin("looking for trees without a snapshot", 0, 0);
         manifests::recover(writer, &objects, options.dry_run, &mut report, monitor)?;
         let recovered = report.recovered.clone();
         let only = Some(recovered.as_slice());

@@ -58,6 +58,12 @@ pub enum RepositoryError {
         /// Which repository.
         path: PathBuf,
     },
+    /// Building a store anew was cancelled.
+    #[error("Cancelled; the store at {path:?} is as it was, and `icecore repair` begins anew")]
+    RebuildCancelled {
+        /// Which repository.
+        path: PathBuf,
+    },
     /// A file of the repository cannot be used.
     #[error("Cannot {action} {path:?}: {source}")]
     Io {

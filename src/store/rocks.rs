@@ -18,6 +18,7 @@
 //!
 //! Imports: nothing of ours but the store's own types.
 
+mod blocks;
 mod inspect;
 pub mod salvage;
 

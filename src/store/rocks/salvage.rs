@@ -2,18 +2,28 @@
 //!
 //! The damaged store is only read. Files that a bulk load wrote are taken over
 //! by a hard link, whatever their size; the others (a collection rewrote them)
-//! are copied by the caller.
+//! are copied by the caller. Of one that the engine cannot open, since its end or its
+//! index is lost, the blocks are read one after another.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::BufReader;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use rocksdb::{ColumnFamilyDescriptor, DB, IngestExternalFileOptions, IteratorMode, Options};
+use rocksdb::{
+    ColumnFamilyDescriptor, DB, ErrorKind, IngestExternalFileOptions, IteratorMode, Options,
+    SstFileWriter,
+};
 
-use crate::store::rocks::{RocksStore, database_options, descriptors, failed, inspect, unreadable};
-use crate::store::{Family, StoreError};
+use crate::store::rocks::{
+    RocksStore, blocks, database_options, descriptors, failed, inspect, unreadable,
+};
+use crate::store::{Family, StoreError, VisitEntry};
 
 /// Entries that are looked at to tell what a file holds.
 const SAMPLE_ENTRIES: usize = 16;
+/// Bytes of a file that are read at once.
+const READ_BYTES: usize = 1 << 20;
 
 /// A file of a damaged store, as its manifest names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,11 +67,12 @@ impl RocksStore {
 
     /// Lets the engine make a store of the files in `directory`, links or copies
     /// that it may do with as it likes, without a manifest. Only files that say
-    /// of which family they are count. Returns whether it could use them all.
+    /// of which family they are count. Returns those of them too that it could not
+    /// use.
     ///
     /// # Errors
     /// Fails if nothing can be made of them.
-    pub fn open_without_manifest(directory: &Path) -> Result<(Self, bool), StoreError> {
+    pub fn open_without_manifest(directory: &Path) -> Result<(Self, Vec<PathBuf>), StoreError> {
         let mut options = database_options();
         options.create_if_missing(true);
         DB::repair(&options, directory).map_err(failed("reading files without a manifest"))?;
@@ -74,17 +85,17 @@ impl RocksStore {
         let others: Vec<_> = others.collect();
         let db = DB::open_cf_descriptors(&options, directory, known.into_iter().chain(others))
             .map_err(unreadable("opening the store"))?;
-        let lost = directory.join("lost");
-        let is_whole = !fs::read_dir(lost)
-            .is_ok_and(|entries| entries.flatten().any(|entry| is_table(&entry.path())));
-        Ok((Self { lenient: true, ..Self::new(db, None, bulk_options) }, is_whole))
+        let lost = fs::read_dir(directory.join("lost")).into_iter().flatten().flatten();
+        let mut lost: Vec<_> = lost.map(|entry| entry.path()).filter(|p| is_table(p)).collect();
+        lost.sort();
+        Ok((Self { lenient: true, ..Self::new(db, None, bulk_options) }, lost))
     }
 
     /// Takes over a file that a bulk load wrote, by a link. Returns whether it is
     /// one and can be opened.
     ///
     /// # Errors
-    /// Fails if no link can be made.
+    /// Fails if no link can be made, or the disk fails or is full.
     pub fn adopt(&self, family: Family, file: &Path) -> Result<bool, StoreError> {
         let tmp = self.writable()?;
         let name = file.file_name().unwrap_or_default();
@@ -95,8 +106,72 @@ impl RocksStore {
         let family = self.family(family)?;
         let taken = self.db.ingest_external_file_cf_opts(family, &options, vec![&link]);
         let _ = fs::remove_file(&link);
-        Ok(taken.is_ok())
+        is_taken(taken)
     }
+
+    /// Loads what the blocks of a file hold that the engine cannot open, as far as
+    /// `accepts` says that it makes sense, and returns how much that was. No key of
+    /// the file is in the family.
+    ///
+    /// # Errors
+    /// Fails if this store cannot be written.
+    pub fn load_blocks(
+        &self,
+        family: Family,
+        file: &Path,
+        accepts: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<u64, StoreError> {
+        let name = file.file_name().unwrap_or_default();
+        let path = self.writable()?.join(name);
+        let mut writer = SstFileWriter::create(&self.bulk_options);
+        self.checked("starting a bulk load", writer.open(&path))?;
+        let mut count = 0;
+        let mut outcome = Ok(());
+        visit_blocks(file, &mut |key, value| {
+            if !accepts(key, value) {
+                return ControlFlow::Continue(());
+            }
+            outcome = self.checked("bulk loading", writer.put(key, value));
+            count += 1;
+            if outcome.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        outcome?;
+        if count > 0 {
+            self.checked("finishing a bulk load", writer.finish())?;
+            let mut options = IngestExternalFileOptions::default();
+            options.set_move_files(true);
+            let handle = self.family(family)?;
+            let taken = self.db.ingest_external_file_cf_opts(handle, &options, vec![&path]);
+            self.checked("ingesting a bulk load", taken)?;
+        }
+        let _ = fs::remove_file(&path);
+        Ok(count)
+    }
+}
+
+/// Visits what the blocks of a file hold, from its beginning on, as far as it can be
+/// read and makes sense.
+pub fn visit_blocks(file: &Path, visit: &mut VisitEntry<'_>) {
+    if let Ok(file) = File::open(file) {
+        // What follows a place that cannot be read is lost.
+        let _ = blocks::visit(BufReader::with_capacity(READ_BYTES, file), visit);
+    }
+}
+
+/// Returns some values of a file, as far as its blocks can be read one after
+/// another.
+#[must_use]
+pub fn sample_blocks(file: &Path) -> Vec<Vec<u8>> {
+    let mut values = Vec::new();
+    visit_blocks(file, &mut |_, value| {
+        values.push(value.to_vec());
+        if values.len() < SAMPLE_ENTRIES {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    });
+    values
 }
 
 /// Returns some values of a file that a bulk load wrote, or nothing if it is
@@ -113,13 +188,25 @@ pub fn sample(file: &Path, scratch: &Path) -> Result<Option<Vec<Vec<u8>>>, Store
     let mut ingest = IngestExternalFileOptions::default();
     ingest.set_move_files(true);
     let taken = db.ingest_external_file_opts(&ingest, vec![&link]);
-    let values = taken.is_ok().then(|| {
+    let values = is_taken(taken)?.then(|| {
         let entries = db.iterator(IteratorMode::Start).take(SAMPLE_ENTRIES);
         entries.flatten().map(|(_, value)| value.into_vec()).collect()
     });
     drop(db);
     let _ = fs::remove_dir_all(scratch);
     Ok(values)
+}
+
+/// Whether a file could be taken over. A disk that fails or is full says nothing of
+/// the file.
+fn is_taken(taken: Result<(), rocksdb::Error>) -> Result<bool, StoreError> {
+    match taken {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::IOError => {
+            Err(failed("taking over a file of the store")(error))
+        }
+        Err(_) => Ok(false),
+    }
 }
 
 /// Whether a file is one of the engine's tables.
