@@ -100,16 +100,21 @@ pub fn check(
     for error in &catalog.damaged {
         findings.add_error(error);
     }
-    let deadline = options.max_duration.and_then(|bound| Instant::now().checked_add(bound));
-    if options.scope != ReadScope::Nothing {
-        monitor.phase("reading data");
+    let records = match repository.damaged_records() {
+        // The family itself is looked at below.
+        Err(error) if error.is_damage() => Ok(Vec::new()),
+        records => records,
+    };
+    for record in records? {
+        findings.add(Subject::Record(format!("{} {}", record.kind, record.id)), record.detail);
     }
+    let deadline = options.max_duration.and_then(|bound| Instant::now().checked_add(bound));
     let read = read::read(repository, options.scope, deadline, monitor)?;
-    monitor.phase("index");
+    monitor.begin("index", 0, 0);
     let index_entries = index::check(repository, &read, &mut findings, monitor)?;
-    monitor.phase("trees");
+    monitor.begin("trees", 0, 0);
     let walked = walk::walk(repository, &catalog.snapshots, &mut findings, monitor)?;
-    monitor.phase("finding files");
+    monitor.begin("finding files", 0, 0);
     trace::trace(repository, &catalog.snapshots, &walked, &mut findings, monitor)?;
     let (damages, omitted) = findings.into_damages();
     Ok(CheckReport {

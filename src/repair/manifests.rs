@@ -15,12 +15,14 @@ use crate::repository::{ObjectKind, Writer, envelope, scan_readable, sequence_of
 use crate::store::{Batch, Durability, Family};
 
 /// Where damaged records are kept in the family `meta`.
-const ASIDE: &str = "damaged/snapshots/";
+const ASIDE: &str = "damaged/";
+/// The same for manifests.
+const MANIFESTS_ASIDE: &str = "damaged/snapshots/";
 /// The tag of recovered snapshots.
 const TAG: &str = "recovered";
 
-/// Moves manifests that cannot be read out of the way of all others, and returns
-/// how many there were.
+/// Moves manifests, notes and records of deleted snapshots that cannot be read out of
+/// the way of all others, and returns how many manifests there were.
 pub(crate) fn set_aside(
     writer: &Writer,
     dry_run: bool,
@@ -35,13 +37,22 @@ pub(crate) fn set_aside(
             Some(Err(error)) => error.to_string(),
             None => "its key is no id".to_owned(),
         };
-        let detail = format!("{detail}; kept aside as meta/{ASIDE}");
+        let detail = format!("{detail}; kept aside as meta/{MANIFESTS_ASIDE}");
         report.removed.push(Removed { kind: "snapshot", id: hex(key), detail });
         count += 1;
-        batch.put(Family::Meta, [ASIDE.as_bytes(), key].concat(), value);
+        batch.put(Family::Meta, [MANIFESTS_ASIDE.as_bytes(), key].concat(), value);
         batch.delete(Family::Snapshots, key);
         ControlFlow::Continue(())
     })?;
+    for record in writer.damaged_records()? {
+        let detail = format!("{}; kept aside as meta/{ASIDE}", record.detail);
+        report.removed.push(Removed { kind: record.kind, id: record.id.to_string(), detail });
+        batch.put(Family::Meta, [ASIDE.as_bytes(), &record.key].concat(), record.value);
+        match record.instead {
+            Some(instead) => batch.put(Family::Meta, record.key, instead),
+            None => batch.delete(Family::Meta, record.key),
+        }
+    }
     if !dry_run {
         writer.store().write(&batch, Durability::Synced)?;
     }

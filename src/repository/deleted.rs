@@ -12,7 +12,7 @@ use crate::repository::objects::Repository;
 use crate::repository::writer::Writer;
 use crate::store::{Batch, Durability, Family};
 
-const PREFIX: &str = "deleted/";
+pub(crate) const PREFIX: &str = "deleted/";
 
 /// A snapshot that was deleted and is not forgotten yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,6 +128,11 @@ impl Writer {
         self.write_undeletion(ids)?;
         self.close()
     }
+}
+
+/// What is wrong with the record of a deleted snapshot, if anything is.
+pub(crate) fn damage(id: &SnapshotId, value: &[u8]) -> Option<RepositoryError> {
+    decode(id, value).err()
 }
 
 /// Returns when a snapshot was deleted, and the record of its manifest.

@@ -19,6 +19,7 @@
 mod browse;
 mod catalog;
 pub mod config;
+mod damaged;
 mod deleted;
 pub mod envelope;
 mod error;
@@ -52,6 +53,7 @@ mod tests;
 pub use browse::{DirectoryCursor, Step, TreeWalk, VisitSegment};
 pub use catalog::Catalog;
 pub use config::Config;
+pub use damaged::DamagedRecord;
 pub use deleted::{DeletedCatalog, DeletedSnapshot};
 pub use error::RepositoryError;
 pub use filter::SnapshotFilter;

@@ -14,7 +14,7 @@ use crate::repository::objects::Repository;
 use crate::repository::writer::Writer;
 use crate::store::{Batch, Durability, Family};
 
-const PREFIX: &str = "note/";
+pub(crate) const PREFIX: &str = "note/";
 const VERSION: u8 = 1;
 
 /// What keeps a snapshot from every policy.
@@ -57,6 +57,19 @@ pub struct NoteChange {
     pub remove: Vec<String>,
     /// The new pin, or that there is none.
     pub pin: Option<Option<Pin>>,
+}
+
+/// Stands for a note that cannot be read: no policy removes the snapshot.
+const UNKNOWN: Note = Note { tags: None, pin: Some(Pin::Forever) };
+
+/// The record of [`UNKNOWN`].
+pub(crate) fn unknown() -> Vec<u8> {
+    UNKNOWN.encode()
+}
+
+/// What is wrong with the record of a note, if anything is.
+pub(crate) fn damage(id: &SnapshotId, value: &[u8]) -> Option<RepositoryError> {
+    decode(id, value).err()
 }
 
 /// The notes of a repository.
@@ -180,7 +193,7 @@ impl Repository {
         scan(self, PREFIX, &mut |id, value| {
             let note = decode(&id, value).unwrap_or_else(|error| {
                 notes.damaged.push(error);
-                Note { tags: None, pin: Some(Pin::Forever) }
+                UNKNOWN
             });
             notes.by_id.insert(id, note);
         })?;
