@@ -29,7 +29,8 @@ const ROUNDS: u64 = 60;
 const FULL: u64 = 15;
 /// Snapshots that are kept at most, so that the comparison ends.
 const SNAPSHOTS_MAX: usize = 8;
-const VERBS: [&str; 8] = ["create", "create", "delete", "prune", "undelete", "tag", "gc", "gc"];
+const VERBS: [&str; 10] =
+    ["create", "create", "delete", "prune", "undelete", "tag", "gc", "gc", "repair", "check"];
 
 /// What is known of the repository.
 struct Model {
@@ -86,6 +87,9 @@ impl Model {
             ("delete", Some(id)) => (texts(&["delete", "--yes", id]), of(Some(id))),
             ("prune", _) => (texts(&["prune", "--yes", "--keep-last", "5"]), self.present.clone()),
             ("undelete", _) => (texts(&["undelete", "--all"]), of(None)),
+            // There is nothing to repair: whatever was killed before it left garbage alone.
+            ("repair", _) => (texts(&["repair", "--yes"]), of(None)),
+            ("check", _) => (texts(&["check", "--read-data"]), of(None)),
             ("tag", Some(id)) => (texts(&["tag", "--add", "marked", id]), of(None)),
             _ => (texts(&["gc", "--max-unused", "0"]), of(None)),
         }

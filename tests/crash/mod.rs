@@ -5,5 +5,6 @@ mod kill;
 mod life;
 mod mixed;
 mod power;
+mod repair;
 
 pub(crate) use life::{Life, rounds};

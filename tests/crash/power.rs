@@ -21,7 +21,8 @@ use crate::support::scratch::Scratch;
 /// Cuts of each verb, unless `ICECORE_CRASH_ROUNDS` says more.
 const CUTS: u64 = 8;
 
-/// Cuts a verb at chosen moments in all its length, and behind its end.
+/// Cuts a verb at chosen moments in all its length, and behind its end. It ends with
+/// 0, or with 4 where something was lost before.
 fn cut_all_along(life: &Life, verb: &[OsString], mut check: impl FnMut(&Outcome)) {
     let mut rng = Rng::printed("what a cut leaves");
     let (changes, cuts) = (life.changes_of(verb), rounds(CUTS));
@@ -31,7 +32,7 @@ fn cut_all_along(life: &Life, verb: &[OsString], mut check: impl FnMut(&Outcome)
     for behind in (first..changes).step_by(place(stride)).chain([changes, changes]) {
         let lost = if all % 2 == 0 { Lost::All } else { Lost::Some(Rng::new(rng.next())) };
         let outcome = life.cut(verb, behind, lost);
-        let is_done = outcome.code == 0;
+        let is_done = [0, 4].contains(&outcome.code);
         assert!(
             is_done || outcome.code == 1,
             "cut behind change {behind} of {changes} of {verb:?}: code {} {}",
@@ -39,6 +40,8 @@ fn cut_all_along(life: &Life, verb: &[OsString], mut check: impl FnMut(&Outcome)
             outcome.error()
         );
         eprintln!("{verb:?} cut behind change {behind} of {changes}: code {}", outcome.code);
+        let is_whole = behind == changes;
+        assert!(!is_whole || (is_done && outcome.error().is_empty()), "{}", outcome.error());
         check(&outcome);
         (done, all) = (done + u64::from(is_done), all + 1);
     }
@@ -133,6 +136,36 @@ fn a_repair_that_loses_power_at_any_moment_is_run_again_and_loses_nothing() {
         }
         life.goes_on(&kept);
     });
+}
+
+#[test]
+fn a_repair_of_lost_content_that_loses_power_at_any_moment_ends_as_one_that_did_not() {
+    if !require_fuse() {
+        return;
+    }
+    let mut life = Life::new();
+    life.prepare(|repo| {
+        let tables = std::fs::read_dir(repo.join("db")).expect("it can be listed").flatten();
+        let tables = tables.filter(|entry| entry.path().extension().is_some_and(|e| e == "sst"));
+        let size = |entry: &std::fs::DirEntry| entry.metadata().expect("it is there").len();
+        let largest = tables.max_by_key(size).expect("there are some");
+        std::fs::remove_file(largest.path()).expect("it can be removed");
+    });
+    let repair = args!["repair", "--yes"];
+    let state = || {
+        let report = life.repo.run(["check", "--read-data", "--json"]).last_json_line();
+        (life.repo.ids(), report["damages"].clone())
+    };
+    life.begin_again();
+    life.repo.run(&repair).expect(4);
+    let expected = state();
+    cut_all_along(&life, &repair, |_| {
+        // Also one that had come to its end finds what is lost again.
+        life.repo.run(&repair).expect(4);
+        assert!(state() == expected, "it ended in another way");
+        life.repo.ok(["log", "verify"]);
+    });
+    life.repo.create(&life.source);
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! Damage on real files: what `check` finds, what can still be read, what
 //! `repair` makes of it, and what the next `create` heals.
 
+mod cancelled;
 mod matrix;
 mod objects;
+mod tables;
+mod wrong_type;

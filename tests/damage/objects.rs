@@ -3,12 +3,14 @@
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::support::args;
 use crate::support::fixture::Fixture;
 use crate::support::generate::{directory, file};
-use crate::support::repo::Repo;
+use crate::support::need::require_fuse;
+use crate::support::repo::{Repo, id_of};
 use crate::support::rng::Rng;
+use crate::support::{args, beside};
 
 fn fixture() -> (Fixture, Vec<u8>) {
     let mut rng = Rng::new(78);
@@ -58,12 +60,34 @@ fn rot_is_found_by_reading_named_with_its_path_and_healed_by_create() {
     let listed = repo.ok(["ls", &format!("{sibling}:{inner}")]).text();
     assert_eq!(listed.trim(), "sound");
     repo.run(["cat", &format!("{}:{inner}/victim", fixture.id)]).fails(4, &["missing"]);
+    names_are_what_they_were(&fixture, &sibling);
 
     repo.create(&fixture.source);
     let shown = repo.ok(["cat", &format!("{}:{inner}/victim", fixture.id)]);
     assert!(shown.stdout == content, "the first snapshot is whole again");
     repo.ok(["check", "--read-data"]);
     repo.ok(["repair", "--yes"]);
+}
+
+/// No name that led to the damaged snapshot leads to its copy: what is lost is told
+/// by an error and does not vanish.
+fn names_are_what_they_were(fixture: &Fixture, sibling: &str) {
+    let show = |name: &str| id_of(&fixture.repo.ok(["show", "--json", name]).json());
+    assert_eq!((show("latest"), show("latest~1")), (fixture.id.clone(), sibling.to_owned()));
+    if !require_fuse() {
+        return;
+    }
+    let mount = fixture.mount();
+    let newest = fs::read_link(mount.point().join("latest")).expect("it is a link");
+    assert!(newest.ends_with(&fixture.id), "{}", newest.display());
+    let times = fs::read_dir(mount.point().join("by-time")).expect("it can be listed");
+    for link in times.flatten() {
+        let target = fs::read_link(link.path()).expect("it is a link");
+        let name = link.file_name().to_string_lossy().into_owned();
+        let is_copy = target.ends_with(sibling);
+        assert_eq!(is_copy, name.ends_with(&sibling[..12]), "{name} is {}", target.display());
+    }
+    mount.unmount();
 }
 
 #[test]
@@ -84,28 +108,40 @@ fn subsets_cover_everything_in_turn() {
 }
 
 #[test]
-fn a_check_beside_writers_raises_no_alarm() {
-    let (fixture, _) = fixture();
+fn a_check_beside_a_mount_a_create_and_a_gc_at_once_raises_no_alarm() {
+    let (fixture, content) = fixture();
     let repo = &fixture.repo;
-    crate::support::beside(
-        |stop| {
-            let mut round = 0_u64;
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                round += 1;
-                let content = Rng::new(round).bytes(200_000);
-                file(&fixture.source.join("changing"), &content);
-                let id = repo.create(&fixture.source);
-                repo.ok(["delete", "--yes", &id]);
-                repo.gc();
-            }
-        },
-        || {
-            for _ in 0..15 {
-                let outcome = repo.run(args!["check", "--read-data"]);
-                assert_eq!(outcome.code, 0, "{}{}", outcome.text(), outcome.error());
-            }
-        },
-    );
+    let churn = |stop: &AtomicBool| {
+        let mut round = 0_u64;
+        while !stop.load(Ordering::Relaxed) {
+            round += 1;
+            file(&fixture.source.join("changing"), &Rng::new(round).bytes(200_000));
+            let id = repo.create(&fixture.source);
+            repo.ok(["delete", "--yes", &id]);
+        }
+    };
+    let collect = |stop: &AtomicBool| {
+        while !stop.load(Ordering::Relaxed) {
+            repo.gc();
+        }
+    };
+    let read = |stop: &AtomicBool| {
+        let mount = require_fuse().then(|| fixture.mount());
+        while let Some(mount) = mount.as_ref().filter(|_| !stop.load(Ordering::Relaxed)) {
+            let shown = fs::read(fixture.in_mount(mount).join("victim")).expect("it can be read");
+            assert!(shown == content, "other bytes beside a check");
+        }
+        if let Some(mount) = mount {
+            mount.unmount();
+        }
+    };
+    let check = || {
+        for _ in 0..15 {
+            let outcome = repo.run(args!["check", "--read-data"]);
+            assert_eq!(outcome.code, 0, "{}{}", outcome.text(), outcome.error());
+        }
+    };
+    beside(churn, || beside(collect, || beside(read, check)));
 }
 
 #[test]

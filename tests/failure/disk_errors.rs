@@ -40,12 +40,16 @@ fn fail_all_along(life: &Life, verb: &[OsString], errno: Errno, count: u64, call
             life.disk.restart(Lost::All);
             let id = (verb[0] == "create" && outcome.code == 0)
                 .then(|| id_of(&outcome.last_json_line()));
+            if verb[0] == "repair" && outcome.code != 0 {
+                life.repo.ok(verb);
+            }
             let newest = life.scratch.join("copy-new");
             let mut promised = life.kept();
             promised.extend(id.iter().map(|id| (id.as_str(), newest.as_path())));
-            if verb[0] == "delete" {
+            if verb[0] == "delete" || verb[0] == "prune" {
                 let left = life.repo.ids().len();
                 assert!(outcome.code != 0 || left == 2, "{left} are left: {case}");
+                assert!([2, 3].contains(&left), "{left} are left: {case}");
                 promised.drain(..promised.len() - left);
             }
             life.goes_on(&promised);
@@ -74,8 +78,32 @@ fn an_input_or_output_error_at_any_call_ends_in_one_line_and_loses_nothing() {
         args!["create", "--json", &life.source].to_vec(),
         args!["gc", "--json", "--max-unused", "0"].to_vec(),
         args!["delete", "--json", "--yes", &life.kept[0].0].to_vec(),
+        args!["prune", "--json", "--yes", "--keep-last", "2"].to_vec(),
     ] {
         fail_all_along(&life, &verb, Errno::EIO, 1, &CALLS);
+    }
+}
+
+/// A repair that has to build the store anew.
+fn broken() -> Life {
+    let mut life = Life::new();
+    life.prepare(|repo| std::fs::remove_file(repo.join("db/CURRENT")).expect("it is there"));
+    life
+}
+
+#[test]
+fn an_input_or_output_error_at_any_call_of_a_repair_ends_in_one_line_and_loses_nothing() {
+    if require_fuse() {
+        let repair = args!["repair", "--json", "--yes"];
+        fail_all_along(&broken(), &repair, Errno::EIO, 1, &CALLS);
+    }
+}
+
+#[test]
+fn a_disk_that_is_full_from_any_call_of_a_repair_on_ends_in_one_line_and_loses_nothing() {
+    if require_fuse() {
+        let repair = args!["repair", "--json", "--yes"];
+        fail_all_along(&broken(), &repair, Errno::ENOSPC, u64::MAX, &[Call::Write, Call::Sync]);
     }
 }
 
@@ -89,6 +117,7 @@ fn a_disk_that_is_full_from_any_call_on_ends_in_one_line_and_loses_nothing() {
         args!["create", "--json", &life.source].to_vec(),
         args!["gc", "--json", "--max-unused", "0"].to_vec(),
         args!["delete", "--json", "--yes", &life.kept[0].0].to_vec(),
+        args!["prune", "--json", "--yes", "--keep-last", "2"].to_vec(),
     ] {
         fail_all_along(&life, &verb, Errno::ENOSPC, u64::MAX, &[Call::Write, Call::Sync]);
     }

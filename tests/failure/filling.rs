@@ -153,3 +153,35 @@ fn without_a_reserve_a_full_disk_is_told_and_nothing_is_lost() {
         filled.compare();
     }
 }
+
+#[test]
+fn at_every_level_of_a_full_disk_a_repair_fails_in_one_line_or_works_and_loses_nothing() {
+    if !require_fuse() {
+        return;
+    }
+    let Some(filled) = Filled::new() else { return };
+    let repair = ["repair", "--yes"];
+    let mut done = 0;
+    for left in LEVELS {
+        let current = filled.repo.path().join("db/CURRENT");
+        std::fs::remove_file(current).expect("it is there");
+        filled.disk.fill(left);
+        let outcome = filled.repo.run(repair);
+        let is_done = well_or_full(&outcome, &format!("repair with {left} bytes left"));
+        done += u64::from(is_done);
+        filled.disk.make_room();
+        if !is_done {
+            let building = filled.repo.path().join("db.building");
+            assert!(!building.exists(), "with {left} bytes left it leaves what it began");
+            filled.repo.ok(repair);
+        }
+        filled.compare();
+        // Only links of what is in use.
+        for entry in std::fs::read_dir(filled.repo.path()).expect("it can be listed").flatten() {
+            if entry.file_name().to_string_lossy().starts_with("db.damaged") {
+                std::fs::remove_dir_all(entry.path()).expect("it can be removed");
+            }
+        }
+    }
+    assert!(done > 0, "no repair worked, whatever was left");
+}

@@ -5,13 +5,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::command::{Outcome, finish, icecore, run};
 use super::scratch::Scratch;
-use super::wait_until;
 
 /// A repository.
 pub(crate) struct Repo {
@@ -122,7 +122,7 @@ impl Repo {
     /// Runs `gc --max-unused 0` and returns what it says.
     #[track_caller]
     pub(crate) fn gc(&self) -> Value {
-        self.ok(["gc", "--json", "--max-unused", "0"]).json()
+        self.ok(["gc", "--json", "--max-unused", "0"]).last_json_line()
     }
 
     /// Bytes that it takes on disk, beside those that it sets aside.
@@ -142,20 +142,44 @@ impl Repo {
     /// Starts `create` of `source` and stops it (SIGSTOP) once it holds the
     /// lock of the database. Nothing if it ended before.
     pub(crate) fn start_create_and_freeze(&self, source: &Path) -> Option<Frozen> {
-        let mut child = self.start_create(source);
         let lock = self.path.join("db/LOCK");
+        let child = self.start_create(source);
+        Self::freeze(child, &[0], |pid| holds_open(pid, &lock))
+    }
+
+    /// Starts a command and stops it (SIGSTOP) at a moment in its work. Nothing if it
+    /// ended before, which it must with one of some codes.
+    pub(crate) fn start_and_freeze(
+        &self,
+        arguments: &[&str],
+        codes: &[i32],
+        is_time: impl FnMut(u32) -> bool,
+    ) -> Option<Frozen> {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::freeze(command.spawn().expect("icecore starts"), codes, is_time)
+    }
+
+    fn freeze(
+        mut child: Child,
+        codes: &[i32],
+        mut is_time: impl FnMut(u32) -> bool,
+    ) -> Option<Frozen> {
+        let deadline = Instant::now() + Duration::from_secs(60);
         let mut ended = None;
-        wait_until("create holds the database", 60, || {
+        while ended.is_none() && !is_time(child.id()) {
+            assert!(Instant::now() < deadline, "it never came to that point");
+            std::thread::sleep(Duration::from_millis(1));
             ended = child.try_wait().expect("it can be waited for");
-            ended.is_some() || holds_open(child.id(), &lock)
-        });
+        }
         if ended.is_none() {
             signal(&child, Signal::STOP);
             ended = child.try_wait().expect("it can be waited for");
         }
-        let failed = ended.is_some_and(|status| !status.success());
-        assert!(!failed, "create failed before it could be stopped: {ended:?}");
-        ended.is_none().then_some(Frozen(Some(child)))
+        let code = ended.map(super::command::code_of);
+        let failed = code.is_some_and(|code| !codes.contains(&code));
+        assert!(!failed, "it failed before it could be stopped: {ended:?}");
+        code.is_none().then_some(Frozen(Some(child)))
     }
 }
 

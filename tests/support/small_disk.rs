@@ -85,6 +85,13 @@ impl SmallDisk {
         turned
     }
 
+    /// Remounts it with an option, as an administrator does. Returns whether that was
+    /// possible: `ro` is not while files are open for writing.
+    pub(crate) fn remount(&self, option: &str) -> bool {
+        let option = format!("remount,{option}");
+        try_tool("mount", args!["-o", option, self.point()]).code == 0
+    }
+
     /// Mends and mounts it anew.
     pub(crate) fn mend(&self) {
         unmount(&*self.point(), UnmountFlags::empty()).expect("nothing uses it");
