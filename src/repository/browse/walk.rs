@@ -25,6 +25,7 @@ pub struct TreeWalk<'a> {
 
 /// A step of a walk.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one at a time; a box would be one more allocation")]
 pub enum Step {
     /// To an entry.
     Entry(Node),
