@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("REPOSITORY and COUNT are needed".into());
     };
     let count: i64 = count.to_str().ok_or("COUNT is no number")?.parse()?;
-    let writer = Writer::open(&path, "benchmark", Duration::from_secs(60), &Silent)?;
+    let writer = Writer::open(&path, None, "benchmark", Duration::from_secs(60), &Silent)?;
     let newest = writer.snapshots()?.pop().ok_or("the repository has no snapshot")?.1;
     for index in 1..=count {
         let seconds = newest.time.seconds() + index * 3600;

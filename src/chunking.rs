@@ -7,8 +7,11 @@
 //!
 //! Imports: `base`.
 
-use fastcdc::v2020::{Normalization, cut, select_masks};
+use std::sync::Arc;
 
+use fastcdc::v2020::{Normalization, cut, cut_gear, select_masks};
+
+use crate::base::hash::{Digest256, IdKey, leading_u64, tagged};
 use crate::base::limits::CHUNK_BYTES_MAX;
 
 /// The sizes of chunks, fixed for the life of a repository.
@@ -57,13 +60,20 @@ impl ChunkerConfig {
 }
 
 /// Finds the ends of chunks.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub struct Chunker {
     min: usize,
     avg: usize,
     max: usize,
     mask_small: u64,
     mask_large: u64,
+    table: Option<Arc<Table>>,
+}
+
+/// A table of the rolling hash: a number for each byte, and twice that.
+struct Table {
+    gear: [u64; 256],
+    shifted: [u64; 256],
 }
 
 impl Chunker {
@@ -78,7 +88,23 @@ impl Chunker {
             max: config.max_bytes as usize,
             mask_small,
             mask_large,
+            table: None,
         }
+    }
+
+    /// Returns a chunker whose boundaries depend on a secret: the whole table of
+    /// the rolling hash is derived from it, number by number, by HMAC-SHA-256.
+    #[must_use]
+    pub fn keyed(config: &ChunkerConfig, secret: &Digest256) -> Self {
+        let key = IdKey::new(secret);
+        let number = |byte: u8| leading_u64(&key.mac(&tagged(b"icecore gear 1\0", &[byte])));
+        let mut table = Table { gear: [0; 256], shifted: [0; 256] };
+        let places = table.gear.iter_mut().zip(&mut table.shifted);
+        for (byte, (gear, shifted)) in (0..=u8::MAX).zip(places) {
+            *gear = number(byte);
+            *shifted = *gear << 1;
+        }
+        Self { table: Some(Arc::new(table)), ..Self::new(config) }
     }
 
     /// Fewest bytes of a chunk that does not end its file.
@@ -102,8 +128,14 @@ impl Chunker {
             return None;
         }
         let (small, large) = (self.mask_small, self.mask_large);
-        let (_, end) =
-            cut(bytes, self.min, self.avg, self.max, small, large, small << 1, large << 1);
+        let (min, avg, max) = (self.min, self.avg, self.max);
+        let (_, end) = match &self.table {
+            None => cut(bytes, min, avg, max, small, large, small << 1, large << 1),
+            Some(table) => {
+                let Table { gear, shifted } = &**table;
+                cut_gear(bytes, min, avg, max, small, large, small << 1, large << 1, gear, shifted)
+            }
+        };
         Some(end)
     }
 }
@@ -197,6 +229,42 @@ mod tests {
             }
             prop_assert_eq!(found, lengths(&bytes));
         }
+    }
+
+    #[test]
+    fn boundaries_under_a_secret_are_its_own_and_as_good() {
+        let bytes = noise(5 << 20, 7);
+        let lengths = |chunker: &Chunker| {
+            let (mut rest, mut lengths) = (&bytes[..], Vec::new());
+            while let Some(length) = chunker.cut(rest, true) {
+                lengths.push(length);
+                rest = &rest[length..];
+            }
+            lengths
+        };
+        let keyed = |byte| lengths(&Chunker::keyed(&ChunkerConfig::default(), &[byte; 32]));
+        let (one, other) = (keyed(1), keyed(2));
+        assert_eq!(one, keyed(1));
+        // Pinned: other boundaries would end deduplication with old snapshots.
+        assert_eq!(one.first(), Some(&29_418));
+        let plain = lengths(&Chunker::new(&ChunkerConfig::default()));
+        for (a, b) in [(&one, &other), (&one, &plain), (&other, &plain)] {
+            let ends = |lengths: &[usize]| -> HashSet<usize> {
+                lengths
+                    .iter()
+                    .scan(0, |end, length| {
+                        Some({
+                            *end += length;
+                            *end
+                        })
+                    })
+                    .collect()
+            };
+            let shared = ends(a).intersection(&ends(b)).count();
+            assert_eq!(shared, 1, "only the end is where it must be");
+        }
+        let mean = bytes.len() / one.len();
+        assert!((32 << 10..=128 << 10).contains(&mean), "{mean}");
     }
 
     #[test]

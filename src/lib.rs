@@ -12,8 +12,9 @@
 //! audit                      the chained log of operations
 //! repository                 open, lock, lease, read, write
 //! store                      ordered keys in families; RocksDB
-//! chunking, compression, dag,
-//! patterns, retention        pure
+//! chunking, compression,
+//! crypto, dag, patterns,
+//! retention                  pure
 //! base                       ids, names, limits, codec, time, progress
 //! ```
 //!
@@ -38,6 +39,7 @@ pub mod check;
 pub mod chunking;
 pub mod cli;
 pub mod compression;
+pub mod crypto;
 pub mod dag;
 pub mod fuse;
 pub mod gc;

@@ -2,8 +2,13 @@
 //!
 //! A chunk's id is the plain SHA-256 of its bytes, so that a file of one chunk
 //! has the id that `sha256sum` prints. Every other object hashes a tag first:
-//! a chunk can then never pass as a tree, whatever its bytes.
+//! a chunk can then never pass as a tree, whatever its bytes. In an encrypted
+//! repository an id is the HMAC-SHA-256 (RFC 2104) of that hash, so that nobody
+//! else can tell the id of a known file.
 
+use std::fmt;
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest, Sha256};
 
 /// Bytes of a digest.
@@ -35,6 +40,33 @@ pub fn short(tag: &[u8], parts: &[&[u8]]) -> u64 {
     }
     let digest: Digest256 = hasher.finalize().into();
     leading_u64(&digest)
+}
+
+/// A key under which digests become ids. Wiped when it is dropped.
+#[derive(Clone)]
+pub struct IdKey(Hmac<Sha256>);
+
+impl IdKey {
+    /// Prepares a key.
+    #[must_use]
+    pub fn new(key: &Digest256) -> Self {
+        // A key shorter than a block of the hash is filled up with zeros.
+        let mut block = [0; 64];
+        block.iter_mut().zip(key).for_each(|(byte, key)| *byte = *key);
+        Self(Hmac::new(&block.into()))
+    }
+
+    /// Returns the HMAC-SHA-256 of a digest.
+    #[must_use]
+    pub fn mac(&self, digest: &Digest256) -> Digest256 {
+        self.0.clone().chain_update(digest).finalize().into_bytes().into()
+    }
+}
+
+impl fmt::Debug for IdKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("IdKey")
+    }
 }
 
 /// Returns the first eight bytes of a digest as a number.

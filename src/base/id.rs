@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::base::hash::{self, DIGEST_BYTES, Digest256};
+use crate::base::hash::{self, DIGEST_BYTES, Digest256, IdKey};
 
 /// Hexadecimal digits of the short form of an id.
 pub const SHORT_HEX: usize = 12;
@@ -120,6 +120,62 @@ impl SnapshotId {
     }
 }
 
+/// How a repository names its objects: by the ids of this module, or, if it is
+/// encrypted, by these under a key.
+#[derive(Clone, Debug, Default)]
+pub enum IdScheme {
+    /// By their hash.
+    #[default]
+    Plain,
+    /// By the HMAC-SHA-256 of their hash.
+    Keyed(IdKey),
+}
+
+impl IdScheme {
+    fn apply(&self, digest: Digest256) -> Digest256 {
+        match self {
+            Self::Plain => digest,
+            Self::Keyed(key) => key.mac(&digest),
+        }
+    }
+
+    /// Returns the id of a chunk with these plain bytes.
+    #[must_use]
+    pub fn chunk(&self, plain: &[u8]) -> ChunkId {
+        self.chunk_of(&hash::sha256(plain))
+    }
+
+    /// Returns the id of a chunk whose plain bytes have that SHA-256.
+    #[must_use]
+    pub fn chunk_of(&self, sha256: &Digest256) -> ChunkId {
+        ChunkId(self.apply(*sha256))
+    }
+
+    /// Returns the id of a directory node with this canonical encoding.
+    #[must_use]
+    pub fn tree(&self, canonical: &[u8]) -> TreeId {
+        TreeId(self.apply(TreeId::of(canonical).0))
+    }
+
+    /// Returns the id of a chunk-list page with this canonical encoding.
+    #[must_use]
+    pub fn list(&self, canonical: &[u8]) -> ListId {
+        ListId(self.apply(ListId::of(canonical).0))
+    }
+
+    /// Returns the id of a snapshot with this canonical manifest.
+    #[must_use]
+    pub fn snapshot(&self, canonical: &[u8]) -> SnapshotId {
+        SnapshotId(self.apply(SnapshotId::of(canonical).0))
+    }
+
+    /// Whether the id of a chunk is the SHA-256 of its bytes.
+    #[must_use]
+    pub const fn is_plain(&self) -> bool {
+        matches!(self, Self::Plain)
+    }
+}
+
 /// Returns bytes as lower-case hexadecimal digits.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
@@ -172,6 +228,32 @@ mod tests {
         for (i, a) in ids.iter().enumerate() {
             assert!(ids.iter().skip(i + 1).all(|b| a != b));
         }
+    }
+
+    #[test]
+    fn keyed_ids_depend_on_the_key_and_tell_nothing_of_the_plain_ones() {
+        let keyed = |byte| IdScheme::Keyed(IdKey::new(&[byte; 32]));
+        let (one, other) = (keyed(1), keyed(2));
+        let bytes = b"same";
+        assert_eq!(IdScheme::Plain.chunk(bytes), ChunkId::of(bytes));
+        assert_eq!(one.chunk(bytes), keyed(1).chunk_of(ChunkId::of(bytes).as_bytes()));
+        // HMAC-SHA-256 of the 32 bytes, as RFC 2104 has it.
+        let outer =
+            |pad: u8, rest: &[u8]| hash::sha256(&[&[1 ^ pad; 32][..], &[pad; 32], rest].concat());
+        let expected = outer(0x5c, &outer(0x36, ChunkId::of(bytes).as_bytes()));
+        assert_eq!(one.chunk(bytes).as_bytes(), &expected);
+        let ids = |scheme: &IdScheme| {
+            [
+                *scheme.chunk(bytes).as_bytes(),
+                *scheme.tree(bytes).as_bytes(),
+                *scheme.list(bytes).as_bytes(),
+                *scheme.snapshot(bytes).as_bytes(),
+            ]
+        };
+        let mut all: Vec<_> = [IdScheme::Plain, one, other].iter().flat_map(ids).collect();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 12);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::store::{Batch, Durability, Family, Store};
 const ALL: CheckOptions = CheckOptions { scope: ReadScope::All, max_duration: None };
 
 fn repository(store: Arc<dyn Store>) -> Repository {
-    let config = Config { id: [1; 32], chunker: ChunkerConfig::default() };
+    let config = Config { id: [1; 32], chunker: ChunkerConfig::default(), encryption: None };
     Repository::new(Layout::new("/nowhere"), config, store)
 }
 
@@ -50,14 +50,14 @@ fn snapshot(repository: &Repository, numbers: &[u16]) {
         let file = Content { size: u64::from(bytes), sha256: None, body };
         for builder in [&mut inner, &mut outer] {
             let entry = Entry { name: name(*number), node: node(Kind::File(file.clone())) };
-            builder.push(entry, &mut |id, record| session.put_tree(id, record)).unwrap();
+            builder.push(entry, &mut |record| session.put_tree(record)).unwrap();
         }
     }
-    let inner = inner.finish(&mut |id, record| session.put_tree(id, record)).unwrap();
+    let inner = inner.finish(&mut |record| session.put_tree(record)).unwrap();
     let entry =
         Entry { name: EntryName::new(b"inner").unwrap(), node: node(Kind::Directory(inner)) };
-    outer.push(entry, &mut |id, record| session.put_tree(id, record)).unwrap();
-    let root = outer.finish(&mut |id, record| session.put_tree(id, record)).unwrap();
+    outer.push(entry, &mut |record| session.put_tree(record)).unwrap();
+    let root = outer.finish(&mut |record| session.put_tree(record)).unwrap();
     let mut manifest = manifest(root, i64::try_from(numbers.len()).unwrap());
     manifest.counters.files = root.totals.files;
     manifest.counters.dirs = root.totals.directories;

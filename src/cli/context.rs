@@ -14,6 +14,7 @@ use crate::cli::args::GlobalArguments;
 use crate::cli::exit::{CommandError, Outcome};
 use crate::cli::progress::{Display, Terminal};
 use crate::cli::signals::Signals;
+use crate::crypto::MasterKey;
 use crate::repository::{Reader, RepositoryError, Writer};
 
 const NOT_CONFIRMED: &str = "Not confirmed; nothing was changed";
@@ -78,9 +79,14 @@ impl Context {
         self.for_profile(Some(repository))
     }
 
+    /// The key of the repository, if it is encrypted.
+    pub(crate) fn key(&self) -> Result<Option<MasterKey>, CommandError> {
+        Ok(None)
+    }
+
     /// Opens the repository for reading.
     pub(crate) fn reader(&self) -> Result<Reader, CommandError> {
-        Ok(Reader::open(&self.repository)?)
+        Ok(Reader::open_with(&self.repository, self.key()?.as_ref())?)
     }
 
     /// Opens the repository for writing, for the command `purpose`.
@@ -89,7 +95,13 @@ impl Context {
         purpose: &str,
         terminal: &Terminal,
     ) -> Result<Writer, CommandError> {
-        self.opened(Writer::open(&self.repository, purpose, self.wait, terminal))
+        self.opened(Writer::open(
+            &self.repository,
+            self.key()?.as_ref(),
+            purpose,
+            self.wait,
+            terminal,
+        ))
     }
 
     /// The same for a command that frees space, and must do so on a full disk.
@@ -98,7 +110,13 @@ impl Context {
         purpose: &str,
         terminal: &Terminal,
     ) -> Result<Writer, CommandError> {
-        self.opened(Writer::open_to_free(&self.repository, purpose, self.wait, terminal))
+        self.opened(Writer::open_to_free(
+            &self.repository,
+            self.key()?.as_ref(),
+            purpose,
+            self.wait,
+            terminal,
+        ))
     }
 
     fn opened(&self, opened: Result<Writer, RepositoryError>) -> Result<Writer, CommandError> {

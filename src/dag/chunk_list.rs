@@ -11,7 +11,7 @@
 
 use crate::base::codec::DecodeError;
 use crate::base::hash::leading_u64;
-use crate::base::id::ListId;
+use crate::base::id::{IdScheme, ListId};
 use crate::base::limits::{INLINE_SEGMENTS_MAX, TREE_LEVELS_MAX, TREE_PAGE_ITEMS_MAX};
 use crate::dag::content::{Body, Segment};
 use crate::dag::paging::page_ends;
@@ -74,11 +74,12 @@ impl ChunkList {
     /// Fails if the bytes do not hash to the id, are no canonical encoding, or
     /// do not add up to what the reference says.
     pub fn decode(
+        ids: &IdScheme,
         reference: &ChunkListRef,
         canonical: &[u8],
         hints: &[u8],
     ) -> Result<Self, DagError> {
-        if ListId::of(canonical) != reference.id {
+        if ids.list(canonical) != reference.id {
             return Err(DagError::WrongHash { object: OBJECT, id: reference.id.to_string() });
         }
         let mut decoder = RecordDecoder::new(canonical, hints);
@@ -138,6 +139,8 @@ fn decode_page(decoder: &mut RecordDecoder<'_>) -> Result<ChunkList, DecodeError
 
 /// Takes the segments of a file in order and stores the pages of its chunk
 /// list, if it needs one. Holds one page of segments at a time.
+///
+/// `store` receives each page and returns its id and where it put it.
 #[derive(Debug, Default)]
 pub struct ChunkListBuilder {
     segments: Vec<Segment>,
@@ -158,7 +161,7 @@ impl ChunkListBuilder {
     pub fn push<E>(
         &mut self,
         segment: Segment,
-        store: &mut impl FnMut(ListId, &Record) -> Result<Hint, E>,
+        store: &mut impl FnMut(&Record) -> Result<(ListId, Hint), E>,
     ) -> Result<(), E> {
         self.segments.push(segment);
         let boundary = || match &segment {
@@ -177,7 +180,7 @@ impl ChunkListBuilder {
     /// Fails if `store` does.
     pub fn finish<E>(
         mut self,
-        store: &mut impl FnMut(ListId, &Record) -> Result<Hint, E>,
+        store: &mut impl FnMut(&Record) -> Result<(ListId, Hint), E>,
     ) -> Result<Body, E> {
         if self.pages.is_empty() && self.segments.len() <= INLINE_SEGMENTS_MAX {
             return Ok(if self.segments.is_empty() {
@@ -200,7 +203,7 @@ impl ChunkListBuilder {
 
     fn close_page<E>(
         &mut self,
-        store: &mut impl FnMut(ListId, &Record) -> Result<Hint, E>,
+        store: &mut impl FnMut(&Record) -> Result<(ListId, Hint), E>,
     ) -> Result<(), E> {
         let segments = std::mem::take(&mut self.segments);
         let mut page = RecordEncoder::default();
@@ -219,7 +222,7 @@ impl ChunkListBuilder {
 fn index_level<E>(
     level: u8,
     pages: &[ChunkListRef],
-    store: &mut impl FnMut(ListId, &Record) -> Result<Hint, E>,
+    store: &mut impl FnMut(&Record) -> Result<(ListId, Hint), E>,
 ) -> Result<Vec<ChunkListRef>, E> {
     let mut above = Vec::new();
     let mut start = 0;
@@ -248,10 +251,9 @@ fn store_page<E>(
     page: RecordEncoder,
     bytes: u64,
     data_bytes: u64,
-    store: &mut impl FnMut(ListId, &Record) -> Result<Hint, E>,
+    store: &mut impl FnMut(&Record) -> Result<(ListId, Hint), E>,
 ) -> Result<ChunkListRef, E> {
     let record = page.finish();
-    let id = ListId::of(&record.canonical);
-    let hint = store(id, &record)?;
+    let (id, hint) = store(&record)?;
     Ok(ChunkListRef { id, hint, bytes, data_bytes })
 }

@@ -17,7 +17,8 @@ pub struct Content {
     /// Its length in bytes, holes included.
     pub size: u64,
     /// The SHA-256 of the whole, where it is not the id of the only chunk and
-    /// was worth computing: files with holes have none.
+    /// was worth computing: files with holes have none. In an encrypted repository
+    /// ids are no hashes, so there a file of one chunk has it too.
     pub sha256: Option<Digest256>,
     /// Where the bytes are.
     pub body: Body,
@@ -138,7 +139,7 @@ impl Content {
         match &self.body {
             Body::Inline(bytes) => Some(crate::base::hash::sha256(bytes)),
             Body::Segments(segments) => match **segments {
-                [Segment::Chunk { id, .. }] => Some(*id.as_bytes()),
+                [Segment::Chunk { id, .. }] => self.sha256.or(Some(*id.as_bytes())),
                 _ => self.sha256,
             },
             Body::List(_) => self.sha256,

@@ -14,7 +14,7 @@ use crate::dag::tree::{Branch, INDEX, LEAF, Totals, TreeRef};
 /// Takes the entries of a directory by rising name and stores its pages,
 /// children before parents. Holds one page of entries at a time.
 ///
-/// `store` receives each page and returns where it put it.
+/// `store` receives each page and returns its id and where it put it.
 #[derive(Debug, Default)]
 pub struct DirectoryBuilder {
     page: LeafPage,
@@ -47,7 +47,7 @@ impl DirectoryBuilder {
     pub fn push<E>(
         &mut self,
         entry: Entry,
-        store: &mut impl FnMut(TreeId, &Record) -> Result<Hint, E>,
+        store: &mut impl FnMut(&Record) -> Result<(TreeId, Hint), E>,
     ) -> Result<Option<Branch>, E> {
         self.page.push(entry);
         let page = &self.page;
@@ -82,7 +82,7 @@ impl DirectoryBuilder {
     /// Fails if `store` does.
     pub fn close<E>(
         &mut self,
-        store: &mut impl FnMut(TreeId, &Record) -> Result<Hint, E>,
+        store: &mut impl FnMut(&Record) -> Result<(TreeId, Hint), E>,
     ) -> Result<Option<Branch>, E> {
         if self.page.count > 0 || self.pages.is_empty() {
             return self.close_page(store);
@@ -96,7 +96,7 @@ impl DirectoryBuilder {
     /// Fails if `store` does.
     pub fn finish<E>(
         mut self,
-        store: &mut impl FnMut(TreeId, &Record) -> Result<Hint, E>,
+        store: &mut impl FnMut(&Record) -> Result<(TreeId, Hint), E>,
     ) -> Result<TreeRef, E> {
         self.close(store)?;
         let mut level = 1;
@@ -110,7 +110,7 @@ impl DirectoryBuilder {
 
     fn close_page<E>(
         &mut self,
-        store: &mut impl FnMut(TreeId, &Record) -> Result<Hint, E>,
+        store: &mut impl FnMut(&Record) -> Result<(TreeId, Hint), E>,
     ) -> Result<Option<Branch>, E> {
         let mut page = std::mem::take(&mut self.page);
         let totals = page.totals;
@@ -118,8 +118,7 @@ impl DirectoryBuilder {
         // branch never becomes part of an index page.
         let last = page.last.take().or_else(|| EntryName::new(b"-").ok());
         let record = page.into_record();
-        let id = TreeId::of(&record.canonical);
-        let hint = store(id, &record)?;
+        let (id, hint) = store(&record)?;
         let branch = last.map(|last| Branch { last, tree: TreeRef { id, hint, totals } });
         self.pages.extend(branch.clone());
         Ok(branch)
@@ -161,7 +160,7 @@ impl LeafPage {
 fn index_level<E>(
     level: u8,
     pages: Vec<Branch>,
-    store: &mut impl FnMut(TreeId, &Record) -> Result<Hint, E>,
+    store: &mut impl FnMut(&Record) -> Result<(TreeId, Hint), E>,
 ) -> Result<Vec<Branch>, E> {
     let mut above = Vec::new();
     let mut group: Vec<Branch> = Vec::new();
@@ -182,7 +181,7 @@ fn index_level<E>(
 fn store_index<E>(
     level: u8,
     group: Vec<Branch>,
-    store: &mut impl FnMut(TreeId, &Record) -> Result<Hint, E>,
+    store: &mut impl FnMut(&Record) -> Result<(TreeId, Hint), E>,
 ) -> Result<Option<Branch>, E> {
     let Some(last) = group.last().map(|branch| branch.last.clone()) else { return Ok(None) };
     let mut page = RecordEncoder::default();
@@ -196,8 +195,7 @@ fn store_index<E>(
         totals.add_page(&branch.tree.totals);
     }
     let record = page.finish();
-    let id = TreeId::of(&record.canonical);
-    let hint = store(id, &record)?;
+    let (id, hint) = store(&record)?;
     Ok(Some(Branch { last, tree: TreeRef { id, hint, totals } }))
 }
 

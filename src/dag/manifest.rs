@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::base::codec::DecodeError;
-use crate::base::id::SnapshotId;
+use crate::base::id::{IdScheme, SnapshotId};
 use crate::base::limits::{LABEL_BYTES_MAX, MANIFEST_LIST_MAX, MANIFEST_TEXT_BYTES_MAX};
 use crate::base::time::Timestamp;
 use crate::dag::node::{Kind, Node, Owner, decode_time};
@@ -90,9 +90,9 @@ impl Manifest {
         original.is_some_and(|original| original.time_of_repaired_copy() == self.time)
     }
 
-    /// Returns the snapshot's id and the record to store under it.
+    /// Returns the record to store; the snapshot's id is that of its canonical bytes.
     #[must_use]
-    pub fn encode(&self) -> (SnapshotId, Record) {
+    pub fn encode(&self) -> Record {
         let mut encoder = RecordEncoder::default();
         let body = &mut encoder.body;
         body.byte(VERSION);
@@ -114,17 +114,16 @@ impl Manifest {
         encode_list(body, self.errors.iter().map(String::as_bytes));
         self.root.owner.encode(&mut encoder);
         self.root.encode(0, &mut encoder);
-        let record = encoder.finish();
-        (SnapshotId::of(&record.canonical), record)
+        encoder.finish()
     }
 
     /// Decodes and checks the record stored under `id`.
     ///
     /// # Errors
     /// Fails if the bytes do not hash to the id or are no canonical encoding.
-    pub fn decode(id: &SnapshotId, stored: &[u8]) -> Result<Self, DagError> {
+    pub fn decode(ids: &IdScheme, id: &SnapshotId, stored: &[u8]) -> Result<Self, DagError> {
         let (canonical, hints) = split_stored(OBJECT, stored)?;
-        if SnapshotId::of(canonical) != *id {
+        if ids.snapshot(canonical) != *id {
             return Err(DagError::WrongHash { object: OBJECT, id: id.to_string() });
         }
         let mut decoder = RecordDecoder::new(canonical, hints);

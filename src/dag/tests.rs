@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use crate::base::id::{ChunkId, ListId, TreeId};
+use crate::base::id::{ChunkId, IdScheme, ListId, SnapshotId, TreeId};
 use crate::base::name::EntryName;
 use crate::base::time::Timestamp;
 use crate::dag::record::split_stored;
@@ -21,21 +21,23 @@ struct Kept {
 }
 
 impl Kept {
-    fn tree(&mut self, id: TreeId, record: &Record) -> Result<Hint, Infallible> {
+    fn tree(&mut self, record: &Record) -> Result<(TreeId, Hint), Infallible> {
+        let id = TreeId::of(&record.canonical);
         self.trees.insert(id, record.to_stored());
         self.next += 1;
-        Ok(Some(self.next))
+        Ok((id, Some(self.next)))
     }
 
-    fn list(&mut self, id: ListId, record: &Record) -> Result<Hint, Infallible> {
+    fn list(&mut self, record: &Record) -> Result<(ListId, Hint), Infallible> {
+        let id = ListId::of(&record.canonical);
         self.lists.insert(id, record.to_stored());
         self.next += 1;
-        Ok(Some(self.next))
+        Ok((id, Some(self.next)))
     }
 
     fn build(&mut self, entries: impl IntoIterator<Item = Entry>) -> TreeRef {
         let mut builder = DirectoryBuilder::new();
-        let store = &mut |id, record: &Record| self.tree(id, record);
+        let store = &mut |record: &Record| self.tree(record);
         for entry in entries {
             builder.push(entry, store).unwrap();
         }
@@ -45,7 +47,7 @@ impl Kept {
     fn entries(&self, root: &TreeRef) -> Vec<Entry> {
         let stored = &self.trees[&root.id];
         let (canonical, hints) = split_stored("tree", stored).unwrap();
-        match Tree::decode(&root.id, canonical, hints).unwrap() {
+        match Tree::decode(&IdScheme::Plain, &root.id, canonical, hints).unwrap() {
             Tree::Leaf(entries) => entries,
             Tree::Index { branches, .. } => {
                 branches.iter().flat_map(|branch| self.entries(&branch.tree)).collect()
@@ -55,7 +57,7 @@ impl Kept {
 
     fn segments(&self, list: &ChunkListRef) -> Vec<Segment> {
         let (canonical, hints) = split_stored("chunk list", &self.lists[&list.id]).unwrap();
-        match ChunkList::decode(list, canonical, hints).unwrap() {
+        match ChunkList::decode(&IdScheme::Plain, list, canonical, hints).unwrap() {
             ChunkList::Leaf(segments) => segments,
             ChunkList::Index { pages, .. } => {
                 pages.iter().flat_map(|page| self.segments(page)).collect()
@@ -172,7 +174,7 @@ proptest! {
         let mut flipped = canonical.to_vec();
         let bit = bit % (flipped.len() * 8);
         flipped[bit / 8] ^= 1 << (bit % 8);
-        let error = Tree::decode(&root.id, &flipped, hints).unwrap_err();
+        let error = Tree::decode(&IdScheme::Plain, &root.id, &flipped, hints).unwrap_err();
         prop_assert!(matches!(error, DagError::WrongHash { .. }), "{}", error);
     }
 
@@ -182,18 +184,18 @@ proptest! {
     ) {
         let mut bytes = bytes;
         bytes.insert(0, form);
-        let _ = Tree::decode(&TreeId::of(&bytes), &bytes, &[]);
+        let _ = Tree::decode(&IdScheme::Plain, &TreeId::of(&bytes), &bytes, &[]);
         let id = ListId::of(&bytes);
         let reference = ChunkListRef { id, hint: None, bytes: 10, data_bytes: 10 };
-        let _ = ChunkList::decode(&reference, &bytes, &bytes);
-        let _ = Manifest::decode(&crate::base::id::SnapshotId::of(&bytes), &bytes);
+        let _ = ChunkList::decode(&IdScheme::Plain, &reference, &bytes, &bytes);
+        let _ = Manifest::decode(&IdScheme::Plain, &SnapshotId::of(&bytes), &bytes);
     }
 
     #[test]
     fn a_long_chunk_list_survives_and_adds_up(count in 0_u64..5000, hole_every in 1_u64..50) {
         let mut kept = Kept::default();
         let mut builder = ChunkListBuilder::new();
-        let store = &mut |id, record: &Record| kept.list(id, record);
+        let store = &mut |record: &Record| kept.list(record);
         let mut segments = Vec::new();
         for number in 0..count {
             let segment = if number % hole_every == 0 {
@@ -255,7 +257,7 @@ fn names_out_of_order_or_twice_are_refused() {
             .map(|name| Entry { name: EntryName::new(name.as_bytes()).unwrap(), node: file(b"") });
         let root = kept.build(entries);
         let (canonical, hints) = split_stored("tree", &kept.trees[&root.id]).unwrap();
-        let error = Tree::decode(&root.id, canonical, hints).unwrap_err();
+        let error = Tree::decode(&IdScheme::Plain, &root.id, canonical, hints).unwrap_err();
         assert!(error.to_string().contains("rising order"), "{error}");
     }
 }
@@ -268,7 +270,7 @@ fn wrong_or_missing_hints_change_nothing_but_themselves() {
     let root = kept.build([Entry { name, node: node(Kind::Directory(subdirectory)) }]);
     let (canonical, hints) = split_stored("tree", &kept.trees[&root.id]).unwrap();
     let hint = |hints: &[u8]| {
-        let tree = Tree::decode(&root.id, canonical, hints).unwrap();
+        let tree = Tree::decode(&IdScheme::Plain, &root.id, canonical, hints).unwrap();
         tree.trees().next().unwrap().hint
     };
     assert_eq!(hint(hints), subdirectory.hint);
@@ -296,13 +298,16 @@ fn a_manifest_survives_and_any_change_changes_its_id() {
         errors: vec!["/etc/shadow: permission denied".into()],
         root: node(Kind::Directory(root)),
     };
-    let (id, record) = manifest.encode();
-    assert_eq!(Manifest::decode(&id, &record.to_stored()).unwrap(), manifest);
+    let id_of = |record: &Record| SnapshotId::of(&record.canonical);
+    let record = manifest.encode();
+    let id = id_of(&record);
+    assert_eq!(Manifest::decode(&IdScheme::Plain, &id, &record.to_stored()).unwrap(), manifest);
     let mut other = manifest.clone();
     other.tags.pop();
-    assert_ne!(other.encode().0, id);
+    assert_ne!(id_of(&other.encode()), id);
     let mut no_directory = manifest;
     no_directory.root = file(b"");
-    let (id, record) = no_directory.encode();
-    assert!(Manifest::decode(&id, &record.to_stored()).is_err());
+    let record = no_directory.encode();
+    let id = id_of(&record);
+    assert!(Manifest::decode(&IdScheme::Plain, &id, &record.to_stored()).is_err());
 }

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::base::codec::{DecodeError, Decoder, Encoder};
-use crate::base::id::TreeId;
+use crate::base::id::{IdScheme, TreeId};
 use crate::base::limits::{NAME_BYTES_MAX, TREE_LEVELS_MAX, TREE_PAGE_ITEMS_MAX};
 use crate::base::name::EntryName;
 use crate::dag::node::{Entry, Kind, Node, Owner};
@@ -146,8 +146,13 @@ impl Tree {
     ///
     /// # Errors
     /// Fails if the bytes do not hash to the id or are no canonical encoding.
-    pub fn decode(id: &TreeId, canonical: &[u8], hints: &[u8]) -> Result<Self, DagError> {
-        if TreeId::of(canonical) != *id {
+    pub fn decode(
+        ids: &IdScheme,
+        id: &TreeId,
+        canonical: &[u8],
+        hints: &[u8],
+    ) -> Result<Self, DagError> {
+        if ids.tree(canonical) != *id {
             return Err(DagError::WrongHash { object: OBJECT, id: id.to_string() });
         }
         let mut decoder = RecordDecoder::new(canonical, hints);

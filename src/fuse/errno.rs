@@ -37,6 +37,15 @@ fn of_repository(error: &RepositoryError) -> Errno {
         | RepositoryError::NoSuchDeleted { .. }
         | RepositoryError::TooManyTags { .. }
         | RepositoryError::TooLarge(_)
+        | RepositoryError::Locked { .. }
+        | RepositoryError::WrongPassword { .. }
+        | RepositoryError::NotEncrypted { .. }
+        | RepositoryError::ForeignKey { .. }
+        | RepositoryError::KeyFile { .. }
+        | RepositoryError::NoSuchKey { .. }
+        | RepositoryError::LastKey
+        | RepositoryError::NoKeys { .. }
+        | RepositoryError::Seal(_)
         | RepositoryError::Manifest(_) => Errno::EIO,
     }
 }

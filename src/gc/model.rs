@@ -60,7 +60,7 @@ impl Model {
     }
 
     fn over(store: Arc<dyn Store>) -> Repository {
-        let config = Config { id: [1; 32], chunker: ChunkerConfig::default() };
+        let config = Config { id: [1; 32], chunker: ChunkerConfig::default(), encryption: None };
         Repository::new(Layout::new("/nowhere"), config, store)
     }
 
@@ -216,9 +216,9 @@ fn put_directory(
         let body = Body::Segments(Box::new([segment]));
         let file = Content { size: u64::from(bytes), sha256: None, body };
         let entry = Entry { name: name(*number), node: node(Kind::File(file)) };
-        builder.push(entry, &mut |id, record| session.put_tree(id, record))?;
+        builder.push(entry, &mut |record| session.put_tree(record))?;
     }
-    let tree = builder.finish(&mut |id, record| session.put_tree(id, record))?;
+    let tree = builder.finish(&mut |record| session.put_tree(record))?;
     let entry = |number: &u8| ScanEntry {
         name: name(*number),
         fingerprint: Fingerprint::of(&[*number]),

@@ -17,7 +17,7 @@ const ALL: GcOptions = GcOptions { max_unused: MaxUnused::Percent(0.0), dry_run:
 const CHUNK_BYTES: usize = 32 << 10;
 
 fn open(root: &Path) -> Writer {
-    Writer::open(root, "test", Duration::ZERO, &Silent).unwrap()
+    Writer::open(root, None, "test", Duration::ZERO, &Silent).unwrap()
 }
 
 /// Incompressible bytes that depend on the number alone.
@@ -49,9 +49,9 @@ fn put_tree(session: &mut Session<'_>, numbers: impl Iterator<Item = u64>) -> Tr
     let mut builder = DirectoryBuilder::new();
     for number in numbers {
         let entry = put_file(session, number);
-        builder.push(entry, &mut |id, record| session.put_tree(id, record)).unwrap();
+        builder.push(entry, &mut |record| session.put_tree(record)).unwrap();
     }
-    builder.finish(&mut |id, record| session.put_tree(id, record)).unwrap()
+    builder.finish(&mut |record| session.put_tree(record)).unwrap()
 }
 
 fn snapshot(writer: &Writer, numbers: impl Iterator<Item = u64>, second: i64) -> SnapshotId {

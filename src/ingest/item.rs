@@ -7,7 +7,6 @@ use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 
 use crate::base::hash::{Digest256, StreamHash};
-use crate::base::id::ChunkId;
 use crate::base::limits::INLINE_CONTENT_BYTES_MAX;
 use crate::base::progress::Monitor;
 use crate::chunking::Chunker;
@@ -19,7 +18,7 @@ use crate::ingest::location::Location;
 use crate::ingest::metadata::{Metadata, Owners, XattrSource};
 use crate::ingest::rate::RateLimiter;
 use crate::ingest::status::{Fingerprinter, Status};
-use crate::repository::{Fingerprint, PreparedChunk, Repository, RepositoryError, envelope};
+use crate::repository::{Fingerprint, PreparedChunk, Repository, RepositoryError};
 
 /// Bytes above which a file is not read whole but streamed.
 pub(crate) const WHOLE_BYTES_MAX: u64 = 1 << 20;
@@ -86,18 +85,12 @@ pub(crate) enum Piece {
 }
 
 impl ItemReader<'_> {
-    /// Hashes, looks up and seals a chunk.
-    pub(crate) fn prepare(&self, plain: &[u8]) -> Result<PreparedChunk, RepositoryError> {
-        let id = ChunkId::of(plain);
-        // Chunks are bounded far below 4 GiB.
-        let bytes = u32::try_from(plain.len()).unwrap_or(u32::MAX);
-        Ok(match self.repository.find_chunk(&id)? {
-            Some(hint) => PreparedChunk::Known { id, bytes, hint },
-            None => {
-                let envelope = envelope::seal(plain, self.compression);
-                PreparedChunk::New { id, bytes, envelope }
-            }
-        })
+    /// Hashes, looks up and seals a chunk. Returns its SHA-256 with it.
+    pub(crate) fn prepare(
+        &self,
+        plain: &[u8],
+    ) -> Result<(PreparedChunk, Digest256), RepositoryError> {
+        self.repository.prepare_chunk(plain, self.compression)
     }
 
     /// Reads an item that is no directory and no large file.
@@ -254,17 +247,19 @@ struct Collector<'a> {
     pieces: Vec<Piece>,
     /// Of the whole file, while it has no holes.
     hash: Option<StreamHash>,
+    /// Of its only chunk, where the chunk's id does not tell.
+    only: Option<Digest256>,
     has_holes: bool,
 }
 
 impl<'a> Collector<'a> {
     const fn new(reader: &'a ItemReader<'a>) -> Self {
-        Self { reader, pieces: Vec::new(), hash: None, has_holes: false }
+        Self { reader, pieces: Vec::new(), hash: None, only: None, has_holes: false }
     }
 
     fn finish(self) -> ItemBody {
-        let Self { pieces, hash, has_holes, .. } = self;
-        let sha256 = hash.filter(|_| !has_holes).map(StreamHash::finish);
+        let Self { pieces, hash, only, has_holes, .. } = self;
+        let sha256 = hash.map(StreamHash::finish).or(only).filter(|_| !has_holes);
         ItemBody::Pieces { pieces, sha256 }
     }
 }
@@ -277,11 +272,15 @@ impl ContentSink for Collector<'_> {
     }
 
     fn chunk(&mut self, bytes: &[u8], is_only: bool) -> Result<(), Self::Error> {
-        // The id of the only chunk is the hash of the file.
+        // The id of the only chunk is the hash of the file, unless ids are keyed.
         if !is_only && !self.has_holes {
             self.hash.get_or_insert_default().update(bytes);
         }
-        self.pieces.push(Piece::Chunk(self.reader.prepare(bytes)?));
+        let (chunk, sha256) = self.reader.prepare(bytes)?;
+        if is_only && !self.reader.repository.ids().is_plain() {
+            self.only = Some(sha256);
+        }
+        self.pieces.push(Piece::Chunk(chunk));
         Ok(())
     }
 

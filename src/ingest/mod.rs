@@ -50,7 +50,6 @@ use rustix::fs::CWD;
 use crate::base::id::SnapshotId;
 use crate::base::progress::Monitor;
 use crate::base::time::Timestamp;
-use crate::chunking::Chunker;
 use crate::dag::{Counters, Manifest, Node, TreeRef};
 use crate::ingest::build::Tally;
 use crate::ingest::error::SourceErrors;
@@ -206,7 +205,7 @@ impl<'a> Creation<'a> {
             repository: self.repository,
             monitor: self.monitor,
             compression: request.compression,
-            chunker: Chunker::new(&self.repository.config().chunker),
+            chunker: self.repository.chunker(),
             owners: Owners::default(),
             fingerprinter: Fingerprinter {
                 detection: request.detection,

@@ -192,7 +192,7 @@ fn spawn_workers<'scope>(
                     Job::Item(job, result) => drop(result.send(reader.read(&job))),
                     Job::Chunk(plain, result) => {
                         let chunk = reader.prepare(&plain);
-                        drop(result.send(chunk.map(|chunk| Prepared { chunk, plain })));
+                        drop(result.send(chunk.map(|(chunk, _)| Prepared { chunk, plain })));
                     }
                 }
             }

@@ -341,12 +341,13 @@ impl Visitor for Recorder<'_> {
                 return Err(Stopped);
             }
         };
+        let repository = self.reader.repository;
         let key = match items {
-            Items::Listed => Some(ScanKey::new(&self.context, met.real)),
+            Items::Listed => Some(repository.scan_key(&self.context, met.real)),
             // Other sources lead through other items of the same directory.
-            Items::Leading(names) => {
-                Some(ScanKey::new(&[&self.context[..], b"leads to", names].concat(), met.real))
-            }
+            Items::Leading(names) => Some(
+                repository.scan_key(&[&self.context[..], b"leads to", names].concat(), met.real),
+            ),
             Items::Closed => None,
         };
         self.emitter.event(Event::Enter(Box::new(EnteredDirectory {

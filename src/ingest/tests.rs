@@ -28,7 +28,7 @@ impl Scene {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join("repo");
         Writer::init(&root, ChunkerConfig::default()).unwrap();
-        let writer = Writer::open(&root, "test", Duration::ZERO, &Silent).unwrap();
+        let writer = Writer::open(&root, None, "test", Duration::ZERO, &Silent).unwrap();
         fs::create_dir(directory.path().join("source")).unwrap();
         Self { directory, writer }
     }

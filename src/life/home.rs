@@ -50,16 +50,17 @@ impl Home {
 
     /// Opens it for writing by a process that fails by plan.
     pub(super) fn dying_writer(&self, plan: &Arc<FaultPlan>) -> Result<Writer, RepositoryError> {
-        let writer = Writer::open_over(&self.root(), "test", Duration::ZERO, &Silent, |layout| {
-            let store: Arc<dyn Store> = match &self.power {
-                Some(power) => Arc::new(FaultStore::new(power.clone(), plan.clone())),
-                None => {
-                    let rocks = RocksStore::open(&layout.db(), &layout.tmp())?;
-                    Arc::new(FaultStore::new(rocks, plan.clone()))
-                }
-            };
-            Ok(store)
-        });
+        let writer =
+            Writer::open_over(&self.root(), None, "test", Duration::ZERO, &Silent, |layout| {
+                let store: Arc<dyn Store> = match &self.power {
+                    Some(power) => Arc::new(FaultStore::new(power.clone(), plan.clone())),
+                    None => {
+                        let rocks = RocksStore::open(&layout.db(), &layout.tmp())?;
+                        Arc::new(FaultStore::new(rocks, plan.clone()))
+                    }
+                };
+                Ok(store)
+            });
         writer.map(Writer::hurried)
     }
 
@@ -71,7 +72,7 @@ impl Home {
     /// Opens it for reading.
     pub(super) fn reader(&self) -> Reader {
         let Some(power) = &self.power else { return Reader::open(&self.root()).unwrap() };
-        Reader::open_over(&self.root(), |_| Ok(Arc::new(power.reader()))).unwrap()
+        Reader::open_over(&self.root(), None, |_| Ok(Arc::new(power.reader()))).unwrap()
     }
 
     /// A copy, with what a process left that died here and now.

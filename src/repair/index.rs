@@ -8,7 +8,7 @@ use crate::base::progress::Monitor;
 use crate::base::sequences::SequenceSet;
 use crate::repair::{ObjectName, Removed, RepairError, RepairReport, go_on};
 use crate::repository::{
-    Locator, ObjectKind, PendingRange, Repository, object_of, scan_readable, sequence_of,
+    Locator, ObjectKind, PendingRange, Repository, scan_readable, sequence_of,
 };
 use crate::store::{Batch, Durability, Family, StoreError};
 
@@ -146,7 +146,9 @@ impl Objects {
         stored: &[u8],
         pending: &[PendingRange],
     ) -> Result<(), RepairError> {
-        let Some((kind, id, plain_bytes)) = object_of(family, stored) else { return Ok(()) };
+        let Some((kind, id, plain_bytes)) = repository.object_of(family, stored) else {
+            return Ok(());
+        };
         let stored_bytes = u32::try_from(stored.len()).unwrap_or(u32::MAX);
         let locator = Locator { kind, sequence, plain_bytes, stored_bytes };
         match repository.locate(kind, &id) {

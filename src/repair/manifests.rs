@@ -3,15 +3,14 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::base::id::{SnapshotId, TreeId, hex};
+use crate::base::id::{TreeId, hex};
 use crate::base::progress::Monitor;
 use crate::base::sequences::SequenceSet;
 use crate::base::time::Timestamp;
-use crate::dag::record::split_stored;
 use crate::dag::{Counters, Kind, Manifest, Node, Owner, Totals, Tree, TreeRef};
 use crate::repair::index::Objects;
 use crate::repair::{Removed, RepairError, RepairReport, go_on};
-use crate::repository::{ObjectKind, Writer, envelope, scan_readable, sequence_of};
+use crate::repository::{ObjectKind, Writer, scan_readable, sequence_of};
 use crate::store::{Batch, Durability, Family};
 
 /// Where damaged records are kept in the family `meta`.
@@ -31,11 +30,9 @@ pub(crate) fn set_aside(
     let mut batch = Batch::new();
     let mut count = 0;
     writer.store().scan(Family::Snapshots, &[], &mut |key, value| {
-        let decoded = SnapshotId::from_slice(key).map(|id| Manifest::decode(&id, value));
-        let detail = match decoded {
-            Some(Ok(_)) => return ControlFlow::Continue(()),
-            Some(Err(error)) => error.to_string(),
-            None => "its key is no id".to_owned(),
+        let detail = match writer.decode_manifest(key, value) {
+            Ok(_) => return ControlFlow::Continue(()),
+            Err(error) => error.detail(),
         };
         let detail = format!("{detail}; kept aside as meta/{MANIFESTS_ASIDE}");
         report.removed.push(Removed { kind: "snapshot", id: hex(key), detail });
@@ -99,7 +96,7 @@ pub(crate) fn recover(
             continue;
         }
         let manifest = manifest(root);
-        let (id, _) = manifest.encode();
+        let id = writer.ids().snapshot(&manifest.encode().canonical);
         report.recovered.push(if dry_run { id } else { writer.begin()?.commit(&manifest)? });
     }
     Ok(())
@@ -120,7 +117,7 @@ fn each_tree(
         let Some((first, last)) = numbers else { continue };
         let mut outcome = Ok(());
         scan_readable(store, Family::Trees, first, last, &mut |sequence, stored| {
-            outcome = go_on(monitor).and_then(|()| match decode(stored) {
+            outcome = go_on(monitor).and_then(|()| match writer.stored_tree(stored) {
                 Some((id, tree)) => {
                     match objects.place(writer, ObjectKind::Tree, id.as_bytes())? {
                         Some(place) if place == sequence => visit(sequence, id, &tree),
@@ -134,13 +131,6 @@ fn each_tree(
         outcome?;
     }
     Ok(())
-}
-
-fn decode(stored: &[u8]) -> Option<(TreeId, Tree)> {
-    let plain = envelope::open(stored, ObjectKind::Tree.plain_bytes_max()).ok()?;
-    let (canonical, hints) = split_stored("tree", &plain).ok()?;
-    let id = TreeId::of(canonical);
-    Tree::decode(&id, canonical, hints).ok().map(|tree| (id, tree))
 }
 
 fn totals(tree: &Tree) -> Totals {

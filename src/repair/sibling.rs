@@ -56,7 +56,7 @@ pub(crate) fn make(
         let mut hurt = Hurt { snapshot: id, sibling: None, left_out, left_out_count };
         if let Some(root) = remains.filter(|_| !dry_run) {
             let manifest = sibling(&id, &manifest, root, &hurt);
-            let (sibling, _) = manifest.encode();
+            let sibling = writer.ids().snapshot(&manifest.encode().canonical);
             hurt.sibling = Some(sibling);
             if !writer.exists(&sibling)? {
                 session.commit(&manifest)?;
@@ -142,7 +142,7 @@ impl Maker<'_> {
             return Ok(Some(*tree));
         }
         let session = &mut self.session;
-        Ok(Some(builder.finish(&mut |id, record| session.put_tree(id, record))?))
+        Ok(Some(builder.finish(&mut |record| session.put_tree(record))?))
     }
 
     /// Takes over what is left of a page.
@@ -197,7 +197,7 @@ impl Maker<'_> {
         path.truncate(length);
         if stays {
             let session = &mut self.session;
-            builder.push(entry, &mut |id, record| session.put_tree(id, record))?;
+            builder.push(entry, &mut |record| session.put_tree(record))?;
         }
         Ok(())
     }

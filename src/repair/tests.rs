@@ -31,9 +31,9 @@ fn snapshot(writer: &Writer, numbers: std::ops::Range<u8>) -> SnapshotId {
         let file = Content { size: 600, sha256: None, body };
         let name = EntryName::new(format!("{number:03}").as_bytes()).unwrap();
         let entry = Entry { name, node: node(Kind::File(file)) };
-        builder.push(entry, &mut |id, record| session.put_tree(id, record)).unwrap();
+        builder.push(entry, &mut |record| session.put_tree(record)).unwrap();
     }
-    let root = builder.finish(&mut |id, record| session.put_tree(id, record)).unwrap();
+    let root = builder.finish(&mut |record| session.put_tree(record)).unwrap();
     session.commit(&manifest(root, 1)).unwrap()
 }
 
@@ -47,7 +47,7 @@ fn scene() -> Scene {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().join("repo");
     Writer::init(&root, ChunkerConfig::default()).unwrap();
-    let writer = Writer::open(&root, "test", Duration::ZERO, &Silent).unwrap();
+    let writer = Writer::open(&root, None, "test", Duration::ZERO, &Silent).unwrap();
     let id = snapshot(&writer, 0..20);
     Scene { _directory: directory, writer, id }
 }

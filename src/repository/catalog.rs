@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use crate::base::id::SnapshotId;
 use crate::base::time::Timestamp;
 use crate::dag::Manifest;
+use crate::repository::envelope::RecordKind;
 use crate::repository::error::RepositoryError;
 use crate::repository::notes::{Note, Pin};
 use crate::repository::objects::Repository;
@@ -65,7 +66,7 @@ impl Repository {
     fn catalog_as_taken(&self) -> Result<Catalog, RepositoryError> {
         let mut catalog = Catalog::default();
         self.store.scan(Family::Snapshots, &[], &mut |key, value| {
-            match decode(key, value) {
+            match self.decode_manifest(key, value) {
                 Ok(snapshot) => catalog.snapshots.push(snapshot),
                 Err(error) => catalog.damaged.push(error),
             }
@@ -91,7 +92,9 @@ impl Repository {
     /// As [`Self::snapshots`].
     pub fn manifest(&self, id: &SnapshotId) -> Result<Option<Manifest>, RepositoryError> {
         let value = self.store.get(Family::Snapshots, id.as_bytes())?;
-        value.map(|value| decode(id.as_bytes(), &value).map(|(_, manifest)| manifest)).transpose()
+        value
+            .map(|value| self.decode_manifest(id.as_bytes(), &value).map(|(_, manifest)| manifest))
+            .transpose()
     }
 
     /// Whether a snapshot is there.
@@ -101,27 +104,46 @@ impl Repository {
     pub fn exists(&self, id: &SnapshotId) -> Result<bool, RepositoryError> {
         Ok(self.store.contains(Family::Snapshots, id.as_bytes())?)
     }
-}
 
-/// Returns a manifest's id and the bytes to store, refused if they could not be
-/// read back: a snapshot that nobody can list is worse than none.
-pub(crate) fn encode(manifest: &Manifest) -> Result<(SnapshotId, Vec<u8>), RepositoryError> {
-    let (id, record) = manifest.encode();
-    let stored = record.to_stored();
-    match Manifest::decode(&id, &stored) {
-        Ok(read) if read == *manifest => Ok((id, stored)),
-        Ok(_) => Err(RepositoryError::Manifest("it would be read back differently".to_owned())),
-        Err(error) => Err(RepositoryError::Manifest(error.to_string())),
+    /// Returns a manifest's id and the bytes to store, refused if they could not be
+    /// read back: a snapshot that nobody can list is worse than none.
+    pub(crate) fn encode_manifest(
+        &self,
+        manifest: &Manifest,
+    ) -> Result<(SnapshotId, Vec<u8>), RepositoryError> {
+        let record = manifest.encode();
+        let id = self.ids().snapshot(&record.canonical);
+        let stored = record.to_stored();
+        match Manifest::decode(self.ids(), &id, &stored) {
+            Ok(read) if read == *manifest => {
+                let envelopes = &self.protection.envelopes;
+                let wrapped = envelopes.wrap(RecordKind::Snapshot, id.as_bytes(), stored);
+                Ok((id, wrapped.map_err(RepositoryError::seal)?))
+            }
+            Ok(_) => Err(RepositoryError::Manifest("it would be read back differently".to_owned())),
+            Err(error) => Err(RepositoryError::Manifest(error.to_string())),
+        }
     }
-}
 
-pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<(SnapshotId, Manifest), RepositoryError> {
-    let damaged = |detail: String| RepositoryError::Damaged {
-        kind: KIND,
-        id: crate::base::id::hex(key),
-        detail,
-    };
-    let id = SnapshotId::from_slice(key).ok_or_else(|| damaged("its key is no id".to_owned()))?;
-    let manifest = Manifest::decode(&id, value).map_err(|error| damaged(error.to_string()))?;
-    Ok((id, manifest))
+    /// Returns the snapshot of a stored record.
+    ///
+    /// # Errors
+    /// Fails if it is damaged.
+    pub fn decode_manifest(
+        &self,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(SnapshotId, Manifest), RepositoryError> {
+        let damaged = |detail: String| RepositoryError::Damaged {
+            kind: KIND,
+            id: crate::base::id::hex(key),
+            detail,
+        };
+        let id =
+            SnapshotId::from_slice(key).ok_or_else(|| damaged("its key is no id".to_owned()))?;
+        let stored = self.protection.envelopes.unwrap(RecordKind::Snapshot, id.as_bytes(), value);
+        let stored = stored.map_err(|error| damaged(error.to_string()))?;
+        let manifest = Manifest::decode(self.ids(), &id, &stored);
+        Ok((id, manifest.map_err(|error| damaged(error.to_string()))?))
+    }
 }

@@ -12,6 +12,7 @@ use crate::base::hash::Digest256;
 use crate::base::id::{hex, parse_hex};
 use crate::base::limits::CONFIG_BYTES_MAX;
 use crate::chunking::ChunkerConfig;
+use crate::crypto::MasterKey;
 use crate::repository::error::RepositoryError;
 use crate::repository::layout::Layout;
 
@@ -25,6 +26,8 @@ pub struct Config {
     pub id: Digest256,
     /// How content is cut into chunks.
     pub chunker: ChunkerConfig,
+    /// Of an encrypted repository: what ties all of this to its master key.
+    pub encryption: Option<Digest256>,
 }
 
 /// The file's form. Unknown keys are ignored: a change that older programs must
@@ -36,6 +39,13 @@ struct ConfigFile {
     required_features: Vec<String>,
     id: String,
     chunker: ChunkerTable,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    encryption: Option<EncryptionTable>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct EncryptionTable {
+    mark: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -55,6 +65,8 @@ struct Versions {
 }
 
 const ALGORITHM: &str = "fastcdc-v2020";
+/// The feature of encrypted repositories.
+const ENCRYPTION: &str = "encryption-1";
 
 impl Config {
     /// Returns the configuration of a new repository.
@@ -67,7 +79,23 @@ impl Config {
         fs::File::open(source)
             .and_then(|mut file| file.read_exact(&mut id))
             .map_err(RepositoryError::io("read", source))?;
-        Ok(Self { id, chunker })
+        Ok(Self { id, chunker, encryption: None })
+    }
+
+    /// The same, encrypted under a master key.
+    #[must_use]
+    pub fn encrypted(self, master: &MasterKey) -> Self {
+        Self { encryption: Some(self.mark(master)), ..self }
+    }
+
+    /// What ties the configuration to the master key.
+    pub(crate) fn mark(&self, master: &MasterKey) -> Digest256 {
+        let ChunkerConfig { min_bytes, avg_bytes, max_bytes } = self.chunker;
+        let mut text = self.id.to_vec();
+        for number in [min_bytes, avg_bytes, max_bytes] {
+            text.extend_from_slice(&number.to_be_bytes());
+        }
+        master.mark(&text)
     }
 
     /// Reads and checks the configuration of a repository.
@@ -97,7 +125,15 @@ impl Config {
             max_bytes: file.chunker.max_bytes,
         };
         chunker.validate().map_err(|error| invalid(error.to_string()))?;
-        Ok(Self { id, chunker })
+        let is_encrypted = versions.required_features.iter().any(|feature| feature == ENCRYPTION);
+        let mark = file.encryption.and_then(|table| parse_hex(&table.mark));
+        // Either alone was edited: whoever takes the encryption away wants to read
+        // what comes next.
+        if is_encrypted != mark.is_some() || (!is_encrypted && has_keys(layout)) {
+            let detail = "what it says of encryption contradicts itself or the directory `keys`";
+            return Err(invalid(detail.to_owned()));
+        }
+        Ok(Self { id, chunker, encryption: mark })
     }
 
     /// Writes the configuration whole or not at all.
@@ -107,7 +143,7 @@ impl Config {
     pub fn write(&self, layout: &Layout) -> Result<(), RepositoryError> {
         let file = ConfigFile {
             format_version: FORMAT_VERSION,
-            required_features: Vec::new(),
+            required_features: self.encryption.iter().map(|_| ENCRYPTION.to_owned()).collect(),
             id: hex(&self.id),
             chunker: ChunkerTable {
                 algorithm: ALGORITHM.to_owned(),
@@ -115,6 +151,7 @@ impl Config {
                 avg_bytes: self.chunker.avg_bytes,
                 max_bytes: self.chunker.max_bytes,
             },
+            encryption: self.encryption.map(|mark| EncryptionTable { mark: hex(&mark) }),
         };
         let path = layout.config();
         let text = toml::to_string(&file).map_err(|error| RepositoryError::Config {
@@ -161,13 +198,17 @@ fn check_versions(versions: &Versions, layout: &Layout) -> Result<(), Repository
             versions.format_version
         )));
     }
-    // No feature is known to format 1 yet.
-    if !versions.required_features.is_empty() {
-        let features: Vec<_> =
-            versions.required_features.iter().map(|feature| format!("{feature:?}")).collect();
+    let unknown = versions.required_features.iter().filter(|feature| *feature != ENCRYPTION);
+    let features: Vec<_> = unknown.map(|feature| format!("{feature:?}")).collect();
+    if !features.is_empty() {
         return Err(newer(format!("it requires {}", features.join(", "))));
     }
     Ok(())
+}
+
+/// Whether key files lie in a repository.
+pub(crate) fn has_keys(layout: &Layout) -> bool {
+    fs::read_dir(layout.keys()).is_ok_and(|mut entries| entries.next().is_some())
 }
 
 /// Makes the names in a directory durable.

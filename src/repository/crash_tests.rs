@@ -14,7 +14,7 @@ use crate::store::fault::{Fault, FaultPlan, FaultStore, Target};
 use crate::store::memory::MemoryStore;
 
 fn repository(store: Arc<dyn Store>) -> Repository {
-    let config = Config { id: [1; 32], chunker: ChunkerConfig::default() };
+    let config = Config { id: [1; 32], chunker: ChunkerConfig::default(), encryption: None };
     Repository::new(Layout::new("/nowhere"), config, store)
 }
 
@@ -35,9 +35,9 @@ fn snapshot(repository: &Repository, numbers: &[u8]) -> Result<SnapshotId, Repos
         let file = Content { size: u64::from(bytes), sha256: None, body };
         let name = crate::base::name::EntryName::new(&[b'a' + number]).unwrap();
         let entry = Entry { name, node: node(Kind::File(file)) };
-        directory.push(entry, &mut |id, record| session.put_tree(id, record))?;
+        directory.push(entry, &mut |record| session.put_tree(record))?;
     }
-    let root = directory.finish(&mut |id, record| session.put_tree(id, record))?;
+    let root = directory.finish(&mut |record| session.put_tree(record))?;
     session.commit(&manifest(root, i64::try_from(numbers.len()).unwrap()))
 }
 

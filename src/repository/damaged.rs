@@ -32,20 +32,26 @@ impl Repository {
     /// Fails if the store cannot be read.
     pub fn damaged_records(&self) -> Result<Vec<DamagedRecord>, RepositoryError> {
         let mut found = Vec::new();
-        let mut look = |kind, prefix, instead: Option<&[u8]>, damage: Damage| {
-            scan(self, prefix, &mut |id, value| {
-                let Some(error) = damage(&id, value) else { return };
-                let (detail, key) = (error.detail(), key(prefix, &id));
-                let (value, instead) = (value.to_vec(), instead.map(<[u8]>::to_vec));
-                found.push(DamagedRecord { kind, id, detail, key, value, instead });
-            })
-        };
-        let note = notes::unknown();
-        look("note on snapshot", notes::PREFIX, Some(&note), notes::damage)?;
-        look("deleted snapshot", deleted::PREFIX, None, deleted::damage)?;
+        let mut outcome = Ok(());
+        scan(self, notes::PREFIX, &mut |id, value| {
+            let Err(error) = self.decode_note(&id, value) else { return };
+            match self.unknown_note(&id) {
+                Ok(instead) => {
+                    let (detail, key) = (error.detail(), key(notes::PREFIX, &id));
+                    let (kind, value) = ("note on snapshot", value.to_vec());
+                    let instead = Some(instead);
+                    found.push(DamagedRecord { kind, id, detail, key, value, instead });
+                }
+                Err(error) => outcome = Err(error),
+            }
+        })?;
+        outcome?;
+        scan(self, deleted::PREFIX, &mut |id, value| {
+            let Err(error) = deleted::decode(self, &id, value) else { return };
+            let (detail, key) = (error.detail(), key(deleted::PREFIX, &id));
+            let (kind, value, instead) = ("deleted snapshot", value.to_vec(), None);
+            found.push(DamagedRecord { kind, id, detail, key, value, instead });
+        })?;
         Ok(found)
     }
 }
-
-/// What is wrong with a record about a snapshot, if anything is.
-type Damage = fn(&SnapshotId, &[u8]) -> Option<RepositoryError>;

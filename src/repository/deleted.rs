@@ -5,7 +5,6 @@ use crate::base::codec::{Decoder, Encoder};
 use crate::base::id::SnapshotId;
 use crate::base::time::Timestamp;
 use crate::dag::Manifest;
-use crate::repository::catalog;
 use crate::repository::error::RepositoryError;
 use crate::repository::notes::{decode_time, encode_time, key, scan};
 use crate::repository::objects::Repository;
@@ -42,7 +41,7 @@ impl Repository {
     pub fn deleted_snapshots(&self) -> Result<DeletedCatalog, RepositoryError> {
         let mut found = DeletedCatalog::default();
         let notes = self.notes()?;
-        scan(self, PREFIX, &mut |id, value| match decode(&id, value) {
+        scan(self, PREFIX, &mut |id, value| match decode(self, &id, value) {
             Ok((deleted, mut manifest)) => {
                 if let Some(tags) = notes.by_id.get(&id).and_then(|note| note.tags.clone()) {
                     manifest.tags = tags;
@@ -130,11 +129,6 @@ impl Writer {
     }
 }
 
-/// What is wrong with the record of a deleted snapshot, if anything is.
-pub(crate) fn damage(id: &SnapshotId, value: &[u8]) -> Option<RepositoryError> {
-    decode(id, value).err()
-}
-
 /// Returns when a snapshot was deleted, and the record of its manifest.
 fn split<'a>(id: &SnapshotId, value: &'a [u8]) -> Result<(Timestamp, &'a [u8]), RepositoryError> {
     let mut decoder = Decoder::new(value);
@@ -146,8 +140,12 @@ fn split<'a>(id: &SnapshotId, value: &'a [u8]) -> Result<(Timestamp, &'a [u8]), 
     Ok((deleted, value.get(decoder.position()..).unwrap_or_default()))
 }
 
-fn decode(id: &SnapshotId, value: &[u8]) -> Result<(Timestamp, Manifest), RepositoryError> {
+pub(crate) fn decode(
+    repository: &Repository,
+    id: &SnapshotId,
+    value: &[u8],
+) -> Result<(Timestamp, Manifest), RepositoryError> {
     let (deleted, record) = split(id, value)?;
-    let (_, manifest) = catalog::decode(id.as_bytes(), record)?;
+    let (_, manifest) = repository.decode_manifest(id.as_bytes(), record)?;
     Ok((deleted, manifest))
 }

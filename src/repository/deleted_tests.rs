@@ -15,14 +15,13 @@ use crate::store::memory::MemoryStore;
 use crate::store::{Batch, Durability, Family, Store};
 
 fn repository(store: Arc<dyn Store>) -> Repository {
-    let config = Config { id: [1; 32], chunker: ChunkerConfig::default() };
+    let config = Config { id: [1; 32], chunker: ChunkerConfig::default(), encryption: None };
     Repository::new(Layout::new("/nowhere"), config, store)
 }
 
 fn snapshot(repository: &Repository, second: i64) -> SnapshotId {
     let mut session = Session::new(repository, false).unwrap();
-    let root =
-        DirectoryBuilder::new().finish(&mut |id, record| session.put_tree(id, record)).unwrap();
+    let root = DirectoryBuilder::new().finish(&mut |record| session.put_tree(record)).unwrap();
     let tags = vec!["taken".to_owned()];
     session.commit(&Manifest { tags, ..manifest(root, second) }).unwrap()
 }

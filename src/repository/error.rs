@@ -143,6 +143,70 @@ pub enum RepositoryError {
     /// A value exceeds what a record may hold.
     #[error("{0}")]
     TooLarge(DagError),
+    /// The repository is encrypted, and no password or key was given.
+    #[error(
+        "The repository at {path:?} is encrypted; give its password by --password-file, \
+         --password-command or ICECORE_PASSWORD, or its key by --key-file"
+    )]
+    Locked {
+        /// Which repository.
+        path: PathBuf,
+    },
+    /// No key file opens with the password or key that was given.
+    #[error("Wrong {what} for the repository at {path:?}")]
+    WrongPassword {
+        /// Which repository.
+        path: PathBuf,
+        /// `password` or `key`.
+        what: &'static str,
+    },
+    /// A key was given for a repository that is not encrypted.
+    #[error(
+        "The repository at {path:?} is not encrypted, although a password or key is given for \
+         it. Leave that out if it should not be; if it should be, its `config` was changed"
+    )]
+    NotEncrypted {
+        /// Which repository.
+        path: PathBuf,
+    },
+    /// The master key is not the one that the configuration was made with.
+    #[error(
+        "The key is not that of the repository at {path:?}, or its `config` was changed since it \
+         was made"
+    )]
+    ForeignKey {
+        /// Which repository.
+        path: PathBuf,
+    },
+    /// A key file is not what it should be.
+    #[error("The key file {path:?} cannot be used: {detail}")]
+    KeyFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        detail: String,
+    },
+    /// There is no key file with that id.
+    #[error("No key, or more than one, is named {name:?}; `icecore key list` shows all of them")]
+    NoSuchKey {
+        /// The name given.
+        name: String,
+    },
+    /// The last key cannot be removed.
+    #[error("That is the last key that can be used; without it nobody could read the repository")]
+    LastKey,
+    /// All key files are lost.
+    #[error(
+        "The repository at {path:?} is encrypted, and its directory `keys` holds no key file; \
+         `icecore key import` makes one from the key on paper"
+    )]
+    NoKeys {
+        /// Which repository.
+        path: PathBuf,
+    },
+    /// Something cannot be encrypted.
+    #[error("Cannot encrypt: {0}")]
+    Seal(String),
     /// A manifest that could not be read back.
     #[error("The snapshot's manifest cannot be stored: {0}")]
     Manifest(String),
@@ -156,6 +220,11 @@ impl RepositoryError {
     ) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source }
+    }
+
+    /// Wraps why something cannot be encrypted.
+    pub(crate) fn seal(error: impl std::fmt::Display) -> Self {
+        Self::Seal(error.to_string())
     }
 
     /// The kind and the id of the object that is missing or damaged, if one is.

@@ -8,8 +8,10 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use crate::chunking::ChunkerConfig;
+use crate::crypto::MasterKey;
 use crate::repository::config::{Config, sync_directory};
 use crate::repository::error::RepositoryError;
+use crate::repository::keyring::{Keyring, create_directory};
 use crate::repository::layout::Layout;
 use crate::repository::lease::create_gate;
 use crate::repository::writer::Writer;
@@ -18,6 +20,8 @@ use crate::store::rocks::RocksStore;
 /// Bytes that a store without any content takes at most.
 const EMPTY_STORE_BYTES_MAX: u64 = 1 << 20;
 
+type WriteKey<'a> = &'a dyn Fn(&Keyring) -> Result<(), RepositoryError>;
+
 impl Writer {
     /// Makes a repository in a directory that is absent or empty, or in which
     /// this was begun before and not ended.
@@ -25,6 +29,28 @@ impl Writer {
     /// # Errors
     /// Fails if something else is there or the directory cannot be written.
     pub fn init(root: &Path, chunker: ChunkerConfig) -> Result<Config, RepositoryError> {
+        Self::init_with(root, chunker, None)
+    }
+
+    /// The same for a repository that is encrypted under a master key; `write_key`
+    /// makes the first key file of it.
+    ///
+    /// # Errors
+    /// The same, and if `write_key` does.
+    pub fn init_encrypted(
+        root: &Path,
+        chunker: ChunkerConfig,
+        master: &MasterKey,
+        write_key: &dyn Fn(&Keyring) -> Result<(), RepositoryError>,
+    ) -> Result<Config, RepositoryError> {
+        Self::init_with(root, chunker, Some((master, write_key)))
+    }
+
+    fn init_with(
+        root: &Path,
+        chunker: ChunkerConfig,
+        encryption: Option<(&MasterKey, WriteKey<'_>)>,
+    ) -> Result<Config, RepositoryError> {
         let layout = Layout::new(root);
         let above = above_what_is_made(root);
         prepare(&layout)?;
@@ -35,7 +61,12 @@ impl Writer {
         }
         create_gate(&layout)?;
         drop(RocksStore::create(&layout.db(), &layout.tmp())?);
-        let config = Config::generate(chunker)?;
+        let mut config = Config::generate(chunker)?;
+        if let Some((master, write_key)) = encryption {
+            create_directory(&layout)?;
+            write_key(&Keyring::read(&layout)?)?;
+            config = config.encrypted(master);
+        }
         config.write(&layout)?;
         // A name is durable when the directory that holds it is synced.
         for directory in above {
@@ -73,7 +104,8 @@ fn prepare(layout: &Layout) -> Result<(), RepositoryError> {
         }
         Err(error) => return Err(RepositoryError::io("list", root)(error)),
     };
-    let ours = [layout.db(), layout.tmp(), layout.leases()];
+    let ours = [layout.db(), layout.tmp(), layout.leases(), layout.keys()];
+    let mut leftovers = Vec::new();
     for entry in entries {
         let path = entry.map_err(RepositoryError::io("list", root))?.path();
         if !ours.contains(&path) {
@@ -82,6 +114,10 @@ fn prepare(layout: &Layout) -> Result<(), RepositoryError> {
         if holds_content(&path) {
             return Err(occupied("holds a store without its `config`"));
         }
+        leftovers.push(path);
+    }
+    // Only now: keys without which a store could not be read must stay with it.
+    for path in leftovers {
         fs::remove_dir_all(&path).map_err(RepositoryError::io("remove", &path))?;
     }
     let private = fs::Permissions::from_mode(0o700);

@@ -39,6 +39,12 @@ impl Layout {
         self.root.join("tmp")
     }
 
+    /// The key files of an encrypted repository.
+    #[must_use]
+    pub fn keys(&self) -> PathBuf {
+        self.root.join("keys")
+    }
+
     /// One locked file for each process that reads.
     #[must_use]
     pub fn leases(&self) -> PathBuf {

@@ -5,6 +5,7 @@
 //! ```
 
 use crate::base::codec::{DecodeError, Decoder, Encoder};
+use crate::repository::envelope::RecordKind;
 use crate::store::Family;
 
 /// The kind of a stored object.
@@ -25,6 +26,16 @@ impl ObjectKind {
         match self {
             Self::Chunk => Family::Data,
             Self::Tree | Self::ChunkList => Family::Trees,
+        }
+    }
+
+    /// What its envelope says that it is.
+    #[must_use]
+    pub const fn record(self) -> RecordKind {
+        match self {
+            Self::Chunk => RecordKind::Chunk,
+            Self::Tree => RecordKind::Tree,
+            Self::ChunkList => RecordKind::ChunkList,
         }
     }
 

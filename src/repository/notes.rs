@@ -9,6 +9,7 @@ use crate::base::id::SnapshotId;
 use crate::base::limits::{MANIFEST_LIST_MAX, MANIFEST_TEXT_BYTES_MAX};
 use crate::base::time::Timestamp;
 use crate::dag::Manifest;
+use crate::repository::envelope::RecordKind;
 use crate::repository::error::RepositoryError;
 use crate::repository::objects::Repository;
 use crate::repository::writer::Writer;
@@ -61,16 +62,6 @@ pub struct NoteChange {
 
 /// Stands for a note that cannot be read: no policy removes the snapshot.
 const UNKNOWN: Note = Note { tags: None, pin: Some(Pin::Forever) };
-
-/// The record of [`UNKNOWN`].
-pub(crate) fn unknown() -> Vec<u8> {
-    UNKNOWN.encode()
-}
-
-/// What is wrong with the record of a note, if anything is.
-pub(crate) fn damage(id: &SnapshotId, value: &[u8]) -> Option<RepositoryError> {
-    decode(id, value).err()
-}
 
 /// The notes of a repository.
 #[derive(Debug, Default)]
@@ -168,7 +159,7 @@ impl Repository {
     /// Fails if the store cannot be read or the note is damaged.
     pub fn note(&self, id: &SnapshotId) -> Result<Note, RepositoryError> {
         let value = self.store.get(Family::Meta, &key(PREFIX, id))?;
-        value.map_or(Ok(Note::default()), |value| decode(id, &value))
+        value.map_or(Ok(Note::default()), |value| self.decode_note(id, &value))
     }
 
     /// Returns a snapshot's manifest with the tags that it has now.
@@ -191,7 +182,7 @@ impl Repository {
     pub(crate) fn notes(&self) -> Result<Notes, RepositoryError> {
         let mut notes = Notes::default();
         scan(self, PREFIX, &mut |id, value| {
-            let note = decode(&id, value).unwrap_or_else(|error| {
+            let note = self.decode_note(&id, value).unwrap_or_else(|error| {
                 notes.damaged.push(error);
                 UNKNOWN
             });
@@ -221,24 +212,40 @@ impl Repository {
             if note.is_empty() {
                 Self::forget_note(&mut batch, id);
             } else {
-                batch.put(Family::Meta, key(PREFIX, id), note.encode());
+                let envelopes = &self.protection.envelopes;
+                let stored = envelopes.wrap(RecordKind::Note, id.as_bytes(), note.encode());
+                batch.put(Family::Meta, key(PREFIX, id), stored.map_err(RepositoryError::seal)?);
             }
         }
         Ok(self.store.write(&batch, Durability::Synced)?)
+    }
+
+    /// Returns the record of a note that is not known.
+    pub(crate) fn unknown_note(&self, id: &SnapshotId) -> Result<Vec<u8>, RepositoryError> {
+        let envelopes = &self.protection.envelopes;
+        let wrapped = envelopes.wrap(RecordKind::Note, id.as_bytes(), UNKNOWN.encode());
+        wrapped.map_err(RepositoryError::seal)
+    }
+
+    pub(crate) fn decode_note(
+        &self,
+        id: &SnapshotId,
+        value: &[u8],
+    ) -> Result<Note, RepositoryError> {
+        let damaged = |detail: String| RepositoryError::Damaged {
+            kind: "note on snapshot",
+            id: id.to_string(),
+            detail,
+        };
+        let note = self.protection.envelopes.unwrap(RecordKind::Note, id.as_bytes(), value);
+        let note = note.map_err(|error| damaged(error.to_string()))?;
+        Note::decode(&note).map_err(|error| damaged(error.to_string()))
     }
 
     /// Adds to a batch that what was said of a snapshot is forgotten.
     pub(crate) fn forget_note(batch: &mut Batch, id: &SnapshotId) {
         batch.delete(Family::Meta, key(PREFIX, id));
     }
-}
-
-fn decode(id: &SnapshotId, value: &[u8]) -> Result<Note, RepositoryError> {
-    Note::decode(value).map_err(|error| RepositoryError::Damaged {
-        kind: "note on snapshot",
-        id: id.to_string(),
-        detail: error.to_string(),
-    })
 }
 
 impl Writer {

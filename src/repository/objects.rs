@@ -2,17 +2,19 @@
 
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::base::id::{ChunkId, TreeId};
 use crate::base::limits::{CHUNK_BYTES_MAX, TREE_BYTES_MAX};
+use crate::crypto::MasterKey;
 use crate::dag::record::split_stored;
 use crate::dag::{ChunkList, ChunkListRef, DagError, Hint, Tree, TreeRef};
 use crate::repository::config::Config;
-use crate::repository::envelope;
 use crate::repository::error::RepositoryError;
 use crate::repository::layout::Layout;
 use crate::repository::locator::{Locator, ObjectKind, sequence_key, sequence_of};
+use crate::repository::protection::Protection;
+use crate::repository::scan::ScanOrder;
 use crate::store::{Family, Store, StoreError};
 
 /// Decodes the canonical bytes and the hints of a record.
@@ -22,13 +24,30 @@ type Decode<'a, T> = dyn Fn(&[u8], &[u8]) -> Result<T, DagError> + 'a;
 pub struct Repository {
     pub(crate) layout: Layout,
     pub(crate) config: Config,
+    pub(crate) protection: Protection,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) scan_order: Mutex<Option<ScanOrder>>,
 }
 
 impl Repository {
-    /// Wraps an open store.
+    /// Wraps an open store of a repository that is not encrypted.
+    #[cfg(test)]
     pub(crate) fn new(layout: Layout, config: Config, store: Arc<dyn Store>) -> Self {
-        Self { layout, config, store }
+        Self::open(layout, config, None, store).unwrap()
+    }
+
+    /// Wraps an open store.
+    ///
+    /// # Errors
+    /// Fails if the key is not that of the repository, or one is needed or is not.
+    pub(crate) fn open(
+        layout: Layout,
+        config: Config,
+        key: Option<&MasterKey>,
+        store: Arc<dyn Store>,
+    ) -> Result<Self, RepositoryError> {
+        let protection = Protection::new(&layout, &config, key)?;
+        Ok(Self { layout, config, protection, store, scan_order: Mutex::new(None) })
     }
 
     /// What is fixed for the life of the repository.
@@ -61,7 +80,7 @@ impl Repository {
     /// Fails if the chunk is missing or damaged, or the store cannot be read.
     pub fn chunk(&self, id: &ChunkId, bytes: u32, hint: Hint) -> Result<Vec<u8>, RepositoryError> {
         self.object(ObjectKind::Chunk, id.as_bytes(), hint, CHUNK_BYTES_MAX, &|plain| {
-            if ChunkId::of(&plain) != *id {
+            if self.ids().chunk(&plain) != *id {
                 return Err("its bytes do not match its hash".to_owned());
             }
             if plain.len() as u64 != u64::from(bytes) {
@@ -92,8 +111,8 @@ impl Repository {
             if value.len() > bytes_max || !wanted(sequence) {
                 return ControlFlow::Continue(());
             }
-            match envelope::open(value, bytes_max) {
-                Ok(plain) => visit(ChunkId::of(&plain), plain),
+            match self.protection.envelopes.open_any(value, bytes_max) {
+                Ok(opened) => visit(self.ids().chunk(&opened.plain), opened.plain),
                 Err(_) => ControlFlow::Continue(()),
             }
         })?)
@@ -113,7 +132,7 @@ impl Repository {
     /// As [`Self::chunk`].
     pub fn tree_by_id(&self, id: &TreeId, hint: Hint) -> Result<Tree, RepositoryError> {
         self.record(ObjectKind::Tree, id.as_bytes(), hint, &|canonical, hints| {
-            Tree::decode(id, canonical, hints)
+            Tree::decode(self.ids(), id, canonical, hints)
         })
     }
 
@@ -123,7 +142,7 @@ impl Repository {
     /// As [`Self::chunk`].
     pub fn chunk_list(&self, list: &ChunkListRef) -> Result<ChunkList, RepositoryError> {
         self.record(ObjectKind::ChunkList, list.id.as_bytes(), list.hint, &|canonical, hints| {
-            ChunkList::decode(list, canonical, hints)
+            ChunkList::decode(self.ids(), list, canonical, hints)
         })
     }
 
@@ -178,7 +197,7 @@ impl Repository {
         accept: &dyn Fn(Vec<u8>) -> Result<T, String>,
     ) -> Result<T, RepositoryError> {
         if let Some(sequence) = hint
-            && let Ok(Some(Ok(object))) = self.at(kind, sequence, max, accept)
+            && let Ok(Some(Ok(object))) = self.at(kind, id, sequence, max, accept)
         {
             return Ok(object);
         }
@@ -201,7 +220,7 @@ impl Repository {
         let missing =
             || RepositoryError::Missing { kind: kind.name(), id: crate::base::id::hex(id) };
         let locator = self.locate(kind, id)?.ok_or_else(missing)?;
-        match self.at(kind, locator.sequence, max, accept)? {
+        match self.at(kind, id, locator.sequence, max, accept)? {
             Some(outcome) => outcome.map_err(|detail| damaged(kind, id, detail)),
             None => Err(missing()),
         }
@@ -210,13 +229,15 @@ impl Repository {
     fn at<T>(
         &self,
         kind: ObjectKind,
+        id: &[u8; 32],
         sequence: u64,
         max: usize,
         accept: &dyn Fn(Vec<u8>) -> Result<T, String>,
     ) -> Result<Option<Result<T, String>>, StoreError> {
         let mut opened = None;
         self.store.read(kind.family(), &sequence_key(sequence), &mut |bytes| {
-            opened = Some(envelope::open(bytes, max).map_err(|error| error.to_string()));
+            let plain = self.protection.envelopes.open(kind.record(), id, bytes, max);
+            opened = Some(plain.map_err(|error| error.to_string()));
         })?;
         Ok(opened.map(|plain| plain.and_then(accept)))
     }

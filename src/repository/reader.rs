@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::base::id::SnapshotId;
+use crate::crypto::MasterKey;
 use crate::dag::Manifest;
 use crate::repository::catalog::Catalog;
 use crate::repository::config::Config;
@@ -17,6 +18,7 @@ use crate::repository::error::RepositoryError;
 use crate::repository::layout::Layout;
 use crate::repository::lease::{LeaseFile, LeaseGuard};
 use crate::repository::objects::Repository;
+use crate::repository::protection::Protection;
 use crate::store::rocks::RocksStore;
 use crate::store::{Store, StoreError};
 
@@ -66,16 +68,27 @@ impl Reader {
     /// Fails if there is no repository, a newer program wrote it, or the store
     /// cannot be opened.
     pub fn open(root: &Path) -> Result<Self, RepositoryError> {
-        Self::open_over(root, |layout| Ok(Arc::new(RocksStore::open_reader(&layout.db())?)))
+        Self::open_with(root, None)
+    }
+
+    /// The same for one that is encrypted under that key, if there is one.
+    ///
+    /// # Errors
+    /// The same, and if a key is needed or is not, or is another repository's.
+    pub fn open_with(root: &Path, key: Option<&MasterKey>) -> Result<Self, RepositoryError> {
+        Self::open_over(root, key, |layout| Ok(Arc::new(RocksStore::open_reader(&layout.db())?)))
     }
 
     /// Opens a repository over the store that `open` opens.
     pub(crate) fn open_over(
         root: &Path,
+        key: Option<&MasterKey>,
         open: impl FnOnce(&Layout) -> Result<Arc<dyn Store>, StoreError>,
     ) -> Result<Self, RepositoryError> {
         let layout = Layout::new(root);
         let config = Config::read(&layout)?;
+        // Before anything is made: a key that does not fit opens nothing.
+        Protection::new(&layout, &config, key)?;
         let lease = match LeaseFile::create(&layout) {
             Ok(lease) => Ok(Arc::new(lease)),
             Err(RepositoryError::Io { source, path, action }) => match unleased(&source) {
@@ -86,7 +99,7 @@ impl Reader {
         };
         let stamp = stamp(&layout);
         let store = open(&layout)?;
-        let repository = Repository::new(layout, config, store);
+        let repository = Repository::open(layout, config, key, store)?;
         let seen = Mutex::new(stamp);
         Ok(Self { repository, lease, seen })
     }

@@ -23,11 +23,14 @@ use std::time::Duration;
 use crate::base::progress::Monitor;
 use crate::base::time::Timestamp;
 use crate::chunking::ChunkerConfig;
-use crate::repository::config::{Config, sync_directory};
+use crate::crypto::MasterKey;
+use crate::repository::config::{Config, has_keys, sync_directory};
+use crate::repository::envelope::is_sealed;
 use crate::repository::error::RepositoryError;
 use crate::repository::layout::Layout;
 use crate::repository::lock::WriterLock;
 use crate::repository::objects::Repository;
+use crate::repository::protection::Protection;
 use crate::repository::rebuild::builder::Builder;
 use crate::repository::reserve;
 use crate::repository::writer::{Writer, clear_tmp};
@@ -55,6 +58,7 @@ impl Writer {
     /// system fails, or it was cancelled. The damaged store is as it was.
     pub fn open_for_repair(
         root: &Path,
+        key: Option<&MasterKey>,
         dry_run: bool,
         wait: Duration,
         monitor: &dyn Monitor,
@@ -70,7 +74,8 @@ impl Writer {
             // It adds next to nothing to what is there.
             reserve::release(&layout);
         }
-        let config = config(&layout, dry_run, &mut rebuilt)?;
+        let config = config(&layout, key, dry_run, &mut rebuilt)?;
+        let protection = Protection::new(&layout, &config, key)?;
         if !layout.db().is_dir() && layout.rebuilt().is_dir() {
             rebuilt.notes.push("A repair was cut short when its new store was ready".to_owned());
             if !dry_run {
@@ -82,7 +87,7 @@ impl Writer {
             // A writer is more particular.
             None => match RocksStore::open(&layout.db(), &layout.tmp()) {
                 Ok(store) => {
-                    let repository = Repository::new(layout, config, Arc::new(store));
+                    let repository = Repository::open(layout, config, key, Arc::new(store))?;
                     return Ok((Some(Self::new(repository, lock)), rebuilt));
                 }
                 Err(error @ StoreError::Damaged { .. }) => Some(error.to_string()),
@@ -95,10 +100,10 @@ impl Writer {
             if dry_run {
                 return Ok((None, rebuilt));
             }
-            build(&layout, &mut rebuilt, monitor)?;
+            build(&layout, &mut rebuilt, monitor, &protection)?;
         }
         let store = RocksStore::open(&layout.db(), &layout.tmp())?;
-        let repository = Repository::new(layout, config, Arc::new(store));
+        let repository = Repository::open(layout, config, key, Arc::new(store))?;
         Ok((Some(Self::new(repository, lock)), rebuilt))
     }
 }
@@ -106,12 +111,26 @@ impl Writer {
 /// Reads the configuration, or makes one if it is lost or makes no sense.
 fn config(
     layout: &Layout,
+    key: Option<&MasterKey>,
     dry_run: bool,
     rebuilt: &mut Rebuilt,
 ) -> Result<Config, RepositoryError> {
     match Config::read(layout) {
         Err(error @ (RepositoryError::NotFound { .. } | RepositoryError::Config { .. })) => {
+            let path = || layout.root().to_owned();
+            match key {
+                None if has_keys(layout) => return Err(RepositoryError::Locked { path: path() }),
+                // Without its keys nothing here can be told from damage.
+                None if holds_sealed(layout) => {
+                    return Err(RepositoryError::NoKeys { path: path() });
+                }
+                _ => {}
+            }
             let config = Config::generate(ChunkerConfig::default())?;
+            let config = match key {
+                Some(master) => config.encrypted(master),
+                None => config,
+            };
             rebuilt.notes.push(format!("A new `config` with default values is made: {error}"));
             if !dry_run {
                 let path = layout.config();
@@ -124,6 +143,20 @@ fn config(
         }
         outcome => outcome,
     }
+}
+
+/// Whether the store of a repository holds encrypted records, as far as it can be
+/// read.
+fn holds_sealed(layout: &Layout) -> bool {
+    let Ok(store) = RocksStore::open_reader(&layout.db()) else { return false };
+    [Family::Snapshots, Family::Trees].into_iter().any(|family| {
+        let mut found = false;
+        let _ = store.scan(family, &[], &mut |_, value| {
+            found = is_sealed(value);
+            ControlFlow::Break(())
+        });
+        found
+    })
 }
 
 /// Says why the store cannot be used as it is.
@@ -156,6 +189,7 @@ fn build(
     layout: &Layout,
     rebuilt: &mut Rebuilt,
     monitor: &dyn Monitor,
+    protection: &Protection,
 ) -> Result<(), RepositoryError> {
     let building = layout.building();
     for leftover in [&building, &layout.rebuilt()] {
@@ -163,7 +197,7 @@ fn build(
             fs::remove_dir_all(leftover).map_err(RepositoryError::io("remove", leftover))?;
         }
     }
-    if let Err(error) = make(layout, rebuilt, monitor) {
+    if let Err(error) = make(layout, rebuilt, monitor, protection) {
         // What it takes may be what the disk lacks.
         let _ = fs::remove_dir_all(&building);
         let _ = clear_tmp(layout);
@@ -186,9 +220,10 @@ fn make(
     layout: &Layout,
     rebuilt: &mut Rebuilt,
     monitor: &dyn Monitor,
+    protection: &Protection,
 ) -> Result<(), RepositoryError> {
     let target = RocksStore::create(&layout.building(), &layout.tmp())?;
-    Builder::new(layout, &target, rebuilt, monitor).run()?;
+    Builder::new(layout, &target, rebuilt, monitor, protection).run()?;
     Ok(target.flush()?)
 }
 

@@ -12,13 +12,19 @@
 //!   names: it is written once the tree is stored, and `gc` drops the records of
 //!   trees that it finds unreachable before it removes anything.
 //!
+//! In an encrypted repository records are sealed, and keys hold hashes under a key
+//! in the place of names. Such keys tell no order, so the order of a directory's
+//! pages is read from the records when the second one is asked for.
+//!
 //! ```text
 //! record = 1 | tree id (32 bytes) | sequence number | totals (5 numbers) | is last
 //!        | count, (name, fingerprint (16 bytes), 0 or 1 atime,
 //!                  0 | 1 tree id | 2 link group)...
 //! ```
 
-use std::ops::ControlFlow;
+use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow};
+use std::sync::PoisonError;
 
 use crate::base::codec::{DecodeError, Decoder, Encoder};
 use crate::base::hash::sha256;
@@ -27,8 +33,10 @@ use crate::base::limits::{NAME_BYTES_MAX, TREE_PAGE_ITEMS_MAX};
 use crate::base::name::EntryName;
 use crate::base::time::Timestamp;
 use crate::dag::{Branch, Totals, TreeRef};
+use crate::repository::envelope::RecordKind;
 use crate::repository::error::RepositoryError;
 use crate::repository::objects::Repository;
+use crate::repository::protection::Protection;
 use crate::store::{Batch, Durability, Family};
 
 const VERSION: u8 = 1;
@@ -51,9 +59,12 @@ impl ScanKey {
         Self(leading(&sha256(&encoder.finish())))
     }
 
-    fn page(self, last: Option<&EntryName>) -> Vec<u8> {
+    fn page(self, protection: &Protection, last: Option<&EntryName>) -> Vec<u8> {
         let last = last.map_or(&[][..], EntryName::as_bytes);
-        [&self.0, last].concat()
+        match protection.name(b"icecore scan name 1\0", last) {
+            Some(hidden) if !last.is_empty() => [self.0, leading(&hidden)].concat(),
+            _ => [&self.0, last].concat(),
+        }
     }
 }
 
@@ -205,7 +216,68 @@ impl ScanEntry {
     }
 }
 
+/// The pages of one directory but the first, by their last names: what the keys of
+/// an encrypted repository do not tell.
+#[derive(Debug)]
+pub(crate) struct ScanOrder {
+    directory: ScanKey,
+    pages: BTreeMap<EntryName, Vec<u8>>,
+}
+
 impl Repository {
+    /// Returns the key of the directory at `path`, looked at in the way that
+    /// `context` tells.
+    #[must_use]
+    pub fn scan_key(&self, context: &[u8], path: &[u8]) -> ScanKey {
+        let key = ScanKey::new(context, path);
+        let hidden = self.protection.name(b"icecore scan directory 1\0", &key.0);
+        hidden.map_or(key, |hidden| ScanKey(leading(&hidden)))
+    }
+
+    fn decode_scan_page(&self, key: &[u8], value: &[u8]) -> Option<ScanPage> {
+        let envelopes = &self.protection.envelopes;
+        let record = envelopes.unwrap(RecordKind::ScanPage, &sha256(key), value).ok()?;
+        ScanPage::decode(&record).ok()
+    }
+
+    fn next_hidden_page(
+        &self,
+        directory: ScanKey,
+        last: &EntryName,
+    ) -> Result<Option<ScanPage>, RepositoryError> {
+        let mut order = self.scan_order.lock().unwrap_or_else(PoisonError::into_inner);
+        if order.as_ref().is_none_or(|order| order.directory != directory) {
+            let mut pages = BTreeMap::new();
+            self.store.scan(Family::Scan, &directory.0, &mut |found, value| {
+                if !found.starts_with(&directory.0) {
+                    return ControlFlow::Break(());
+                }
+                let page = self.decode_scan_page(found, value);
+                if let Some(name) = page.as_ref().and_then(ScanPage::last_name)
+                    && found.len() > KEY_BYTES
+                {
+                    pages.insert(name.clone(), found.to_vec());
+                }
+                ControlFlow::Continue(())
+            })?;
+            *order = Some(ScanOrder { directory, pages });
+        }
+        let Some(order) = order.as_ref() else { return Ok(None) };
+        for key in order
+            .pages
+            .range::<EntryName, _>((Bound::Excluded(last), Bound::Unbounded))
+            .map(|(_, key)| key)
+        {
+            let value = self.store.get(Family::Scan, key)?;
+            let page = value.and_then(|value| self.decode_scan_page(key, &value));
+            let follows = |page: &ScanPage| page.entries.first().is_some_and(|e| e.name > *last);
+            if let Some(page) = page.filter(follows) {
+                return Ok(Some(page));
+            }
+        }
+        Ok(None)
+    }
+
     /// Returns the first record of a directory, if there is one that makes
     /// sense.
     ///
@@ -213,7 +285,9 @@ impl Repository {
     /// Fails if the store cannot be read.
     pub fn first_scan_page(&self, key: ScanKey) -> Result<Option<ScanPage>, RepositoryError> {
         let mut page = None;
-        self.store.read(Family::Scan, &key.0, &mut |value| page = ScanPage::decode(value).ok())?;
+        self.store.read(Family::Scan, &key.0, &mut |value| {
+            page = self.decode_scan_page(&key.0, value);
+        })?;
         Ok(page)
     }
 
@@ -227,15 +301,18 @@ impl Repository {
         key: ScanKey,
         last: &EntryName,
     ) -> Result<Option<ScanPage>, RepositoryError> {
+        if self.is_encrypted() {
+            return self.next_hidden_page(key, last);
+        }
         let mut page = None;
-        let mut first = key.page(Some(last));
+        let mut first = key.page(&self.protection, Some(last));
         first.push(0);
         self.store.scan(Family::Scan, &first, &mut |found, value| {
             if !found.starts_with(&key.0) {
                 return ControlFlow::Break(());
             }
             let follows = |page: &ScanPage| page.entries.first().is_some_and(|e| e.name > *last);
-            page = ScanPage::decode(value).ok().filter(follows);
+            page = self.decode_scan_page(found, value).filter(follows);
             if page.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         Ok(page)
@@ -250,8 +327,10 @@ impl Repository {
         let mut batch = Batch::new();
         let mut outcome = Ok(());
         self.store.scan(Family::Scan, &[], &mut |key, value| {
-            let tree = decode_tree(&mut Decoder::new(value));
-            if !tree.is_ok_and(|tree| tree.hint.is_some_and(is_live)) {
+            let envelopes = &self.protection.envelopes;
+            let record = envelopes.unwrap(RecordKind::ScanPage, &sha256(key), value).ok();
+            let tree = record.and_then(|record| decode_tree(&mut Decoder::new(&record)).ok());
+            if !tree.is_some_and(|tree| tree.hint.is_some_and(is_live)) {
                 batch.delete(Family::Scan, key);
             }
             if batch.len() >= BATCH_CHANGES {
@@ -274,17 +353,27 @@ pub(crate) struct ScanChanges {
 
 impl ScanChanges {
     /// Keeps a record, the first one of its directory or another.
-    pub(crate) fn put(&mut self, key: ScanKey, is_first: bool, page: &ScanPage) {
+    pub(crate) fn put(
+        &mut self,
+        protection: &Protection,
+        key: ScanKey,
+        is_first: bool,
+        page: &ScanPage,
+    ) -> Result<(), RepositoryError> {
         let last = page.last_name().filter(|_| !is_first);
-        let Some(record) = page.encode() else { return };
-        self.bytes += record.len();
-        self.batch.put(Family::Scan, key.page(last), record);
+        let Some(record) = page.encode() else { return Ok(()) };
+        let key = key.page(protection, last);
+        let wrapped = protection.envelopes.wrap(RecordKind::ScanPage, &sha256(&key), record);
+        let stored = wrapped.map_err(RepositoryError::seal)?;
+        self.bytes += stored.len();
+        self.batch.put(Family::Scan, key, stored);
+        Ok(())
     }
 
     /// Forgets a record that is not the first one of its directory.
-    pub(crate) fn forget(&mut self, key: ScanKey, last: &EntryName) {
+    pub(crate) fn forget(&mut self, protection: &Protection, key: ScanKey, last: &EntryName) {
         self.bytes += KEY_BYTES;
-        self.batch.delete(Family::Scan, key.page(Some(last)));
+        self.batch.delete(Family::Scan, key.page(protection, Some(last)));
     }
 
     /// The bytes that wait.

@@ -13,13 +13,11 @@
 use std::collections::HashMap;
 
 use crate::base::hash::leading_u64;
-use crate::base::id::{ChunkId, ListId, SnapshotId, TreeId};
+use crate::base::id::{ChunkId, IdScheme, ListId, SnapshotId, TreeId};
 use crate::base::limits::TREE_BYTES_MAX;
 use crate::base::name::EntryName;
 use crate::compression::Compression;
 use crate::dag::{DagError, Hint, Manifest, Record, Segment};
-use crate::repository::catalog;
-use crate::repository::envelope;
 use crate::repository::error::RepositoryError;
 use crate::repository::locator::{Locator, ObjectKind, sequence_key, sequence_of};
 use crate::repository::objects::Repository;
@@ -119,20 +117,24 @@ impl<'a> Session<'a> {
         Ok(Segment::Chunk { id, bytes, hint: Some(sequence) })
     }
 
-    /// Stores a directory node or page unless it is there already.
+    /// Stores a directory node or page unless it is there already, and returns its
+    /// id and where it lies.
     ///
     /// # Errors
     /// As [`Self::put_chunk`].
-    pub fn put_tree(&mut self, id: TreeId, record: &Record) -> Result<Hint, RepositoryError> {
-        self.put_record(ObjectKind::Tree, id.as_bytes(), record)
+    pub fn put_tree(&mut self, record: &Record) -> Result<(TreeId, Hint), RepositoryError> {
+        let id = self.repository.ids().tree(&record.canonical);
+        Ok((id, self.put_record(ObjectKind::Tree, id.as_bytes(), record)?))
     }
 
-    /// Stores a page of a chunk list unless it is there already.
+    /// Stores a page of a chunk list unless it is there already, and returns its id
+    /// and where it lies.
     ///
     /// # Errors
     /// As [`Self::put_chunk`].
-    pub fn put_list(&mut self, id: ListId, record: &Record) -> Result<Hint, RepositoryError> {
-        self.put_record(ObjectKind::ChunkList, id.as_bytes(), record)
+    pub fn put_list(&mut self, record: &Record) -> Result<(ListId, Hint), RepositoryError> {
+        let id = self.repository.ids().list(&record.canonical);
+        Ok((id, self.put_record(ObjectKind::ChunkList, id.as_bytes(), record)?))
     }
 
     /// Remembers what was seen of a page of a source directory, once the page
@@ -146,7 +148,7 @@ impl<'a> Session<'a> {
         is_first: bool,
         page: &ScanPage,
     ) -> Result<(), RepositoryError> {
-        self.scan.put(key, is_first, page);
+        self.scan.put(&self.repository.protection, key, is_first, page)?;
         self.spill_scan()
     }
 
@@ -159,7 +161,7 @@ impl<'a> Session<'a> {
         key: ScanKey,
         last: &EntryName,
     ) -> Result<(), RepositoryError> {
-        self.scan.forget(key, last);
+        self.scan.forget(&self.repository.protection, key, last);
         self.spill_scan()
     }
 
@@ -186,6 +188,12 @@ impl<'a> Session<'a> {
         Ok(self.repository.store().write(&scan, Durability::Buffered)?)
     }
 
+    /// How the repository names its objects.
+    #[must_use]
+    pub const fn ids(&self) -> &IdScheme {
+        self.repository.ids()
+    }
+
     /// What was new so far.
     #[must_use]
     pub const fn added(&self) -> Added {
@@ -198,7 +206,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// Fails if the store does; then there is no snapshot.
     pub fn commit(mut self, manifest: &Manifest) -> Result<SnapshotId, RepositoryError> {
-        let (id, stored) = catalog::encode(manifest)?;
+        let (id, stored) = self.repository.encode_manifest(manifest)?;
         self.checkpoint()?;
         let mut batch = Batch::new();
         batch.put(Family::Snapshots, *id.as_bytes(), stored);
@@ -226,7 +234,7 @@ impl<'a> Session<'a> {
         }
         let bytes = u32::try_from(plain.len()).unwrap_or(u32::MAX);
         self.added.trees += 1;
-        let sealed = envelope::seal(&plain, Compression::Lz4);
+        let sealed = self.repository.seal(kind, id, &plain, Compression::Lz4)?;
         self.load(kind, *id, bytes, &sealed).map(Some)
     }
 

@@ -30,7 +30,7 @@ impl Scene {
     }
 
     fn open(&self, wait: Duration) -> Result<Writer, RepositoryError> {
-        Writer::open(&self.root(), "test", wait, &Silent)
+        Writer::open(&self.root(), None, "test", wait, &Silent)
     }
 
     fn writer(&self) -> Writer {
@@ -51,8 +51,7 @@ impl Scene {
 
 fn snapshot(writer: &Writer, second: i64, tags: &[&str]) -> SnapshotId {
     let mut session = writer.begin().unwrap();
-    let root =
-        DirectoryBuilder::new().finish(&mut |id, record| session.put_tree(id, record)).unwrap();
+    let root = DirectoryBuilder::new().finish(&mut |record| session.put_tree(record)).unwrap();
     let tags = tags.iter().map(ToString::to_string).collect();
     session.commit(&Manifest { tags, ..manifest(root, second) }).unwrap()
 }
@@ -246,8 +245,7 @@ fn damage_is_an_error_that_names_the_object_and_never_wrong_bytes() {
     let mut session = writer.begin().unwrap();
     let plain: Vec<u8> = (0..40_000_u32).flat_map(|n| n.to_le_bytes()).collect();
     let Segment::Chunk { id, bytes, hint } = put(&mut session, &plain) else { panic!("data") };
-    let root =
-        DirectoryBuilder::new().finish(&mut |id, record| session.put_tree(id, record)).unwrap();
+    let root = DirectoryBuilder::new().finish(&mut |record| session.put_tree(record)).unwrap();
     drop(session);
     // Nothing was finished, so nothing is there: missing, not wrong.
     let error = writer.chunk(&id, bytes, hint).unwrap_err();
@@ -279,8 +277,7 @@ fn sequence_numbers_are_never_given_twice_even_after_a_crash() {
         writer.store().write(&batch, Durability::Synced).unwrap();
         let mut session = writer.begin().unwrap();
         let Segment::Chunk { hint, .. } = put(&mut session, b"a") else { panic!("data") };
-        let root =
-            DirectoryBuilder::new().finish(&mut |id, record| session.put_tree(id, record)).unwrap();
+        let root = DirectoryBuilder::new().finish(&mut |record| session.put_tree(record)).unwrap();
         let id = session.commit(&manifest(root, 1)).unwrap();
         writer.delete_snapshots(&[id]).unwrap();
         hint.unwrap()
@@ -324,8 +321,7 @@ fn a_manifest_that_could_not_be_read_back_is_not_committed() {
     let scene = Scene::new();
     let writer = scene.writer();
     let mut session = writer.begin().unwrap();
-    let root =
-        DirectoryBuilder::new().finish(&mut |id, record| session.put_tree(id, record)).unwrap();
+    let root = DirectoryBuilder::new().finish(&mut |record| session.put_tree(record)).unwrap();
     let errors = vec!["x".repeat(crate::base::limits::MANIFEST_TEXT_BYTES_MAX + 1)];
     let error = session.commit(&Manifest { errors, ..manifest(root, 1) }).unwrap_err();
     assert!(matches!(error, RepositoryError::Manifest(_)), "{error}");

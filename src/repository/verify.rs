@@ -2,14 +2,15 @@
 
 use std::ops::ControlFlow;
 
-use crate::base::id::{ChunkId, ListId, TreeId, hex};
+use crate::base::id::{IdScheme, TreeId, hex};
 use crate::base::limits::{CHUNK_BYTES_MAX, TREE_BYTES_MAX};
 use crate::dag::record::split_stored;
 use crate::dag::{ChunkList, Tree};
-use crate::repository::envelope;
+use crate::repository::envelope::{self, RecordKind};
 use crate::repository::error::RepositoryError;
 use crate::repository::locator::{Locator, ObjectKind, sequence_key, sequence_of};
 use crate::repository::objects::Repository;
+use crate::repository::protection::Protection;
 use crate::repository::session::{next_key, next_sequence};
 use crate::store::{Family, Store, StoreError};
 
@@ -25,12 +26,12 @@ impl ObjectKind {
 
     /// Returns the id that plain bytes of this kind have, if they can be of it.
     #[must_use]
-    pub fn id_of(self, plain: &[u8]) -> Option<[u8; 32]> {
+    pub fn id_of(self, ids: &IdScheme, plain: &[u8]) -> Option<[u8; 32]> {
         let canonical = || split_stored(self.name(), plain).ok().map(|(canonical, _)| canonical);
         Some(match self {
-            Self::Chunk => *ChunkId::of(plain).as_bytes(),
-            Self::Tree => *TreeId::of(canonical()?).as_bytes(),
-            Self::ChunkList => *ListId::of(canonical()?).as_bytes(),
+            Self::Chunk => *ids.chunk(plain).as_bytes(),
+            Self::Tree => *ids.tree(canonical()?).as_bytes(),
+            Self::ChunkList => *ids.list(canonical()?).as_bytes(),
         })
     }
 }
@@ -45,27 +46,81 @@ pub const fn kinds_of(family: Family) -> &'static [ObjectKind] {
     }
 }
 
-/// Returns the kind, id and plain length of what lies in a family, if it is an
-/// object at all.
-#[must_use]
-pub fn object_of(family: Family, stored: &[u8]) -> Option<(ObjectKind, [u8; 32], u32)> {
-    let first = *kinds_of(family).first()?;
-    let plain = envelope::open(stored, first.plain_bytes_max()).ok()?;
-    let kind = if first == ObjectKind::Chunk { first } else { record_kind(&plain)? };
-    Some((kind, kind.id_of(&plain)?, u32::try_from(plain.len()).ok()?))
-}
-
 /// Whether a record is a tree or a page of a chunk list. Only one of them
 /// decodes: their ids have different tags, their bytes different forms.
 fn record_kind(plain: &[u8]) -> Option<ObjectKind> {
     let (canonical, hints) = split_stored("record", plain).ok()?;
-    if Tree::decode(&TreeId::of(canonical), canonical, hints).is_ok() {
+    let id = TreeId::of(canonical);
+    if Tree::decode(&IdScheme::Plain, &id, canonical, hints).is_ok() {
         return Some(ObjectKind::Tree);
     }
     ChunkList::is_page(canonical, hints).then_some(ObjectKind::ChunkList)
 }
 
+/// Returns the kind, id and plain length of what lies in a family of a repository
+/// that is not encrypted, if it is an object at all.
+#[must_use]
+pub fn object_of(family: Family, stored: &[u8]) -> Option<(ObjectKind, [u8; 32], u32)> {
+    Protection::none().object_of(family, stored)
+}
+
+/// Whether what is stored is a tree or a page of a chunk list, as far as that can
+/// be told without a key.
+pub(crate) fn is_record(stored: &[u8]) -> bool {
+    let kinds = [RecordKind::Tree as u8, RecordKind::ChunkList as u8];
+    match envelope::sealed_as(stored) {
+        Some((kind, _)) => kinds.contains(&kind),
+        None => {
+            let plain = envelope::open(stored, ObjectKind::Tree.plain_bytes_max()).ok();
+            plain.is_some_and(|plain| record_kind(&plain).is_some())
+        }
+    }
+}
+
+impl Protection {
+    /// Returns the kind, id and plain length of what lies in a family, if it is an
+    /// object at all.
+    pub(crate) fn object_of(
+        &self,
+        family: Family,
+        stored: &[u8],
+    ) -> Option<(ObjectKind, [u8; 32], u32)> {
+        let first = *kinds_of(family).first()?;
+        let opened = self.envelopes.open_any(stored, first.plain_bytes_max()).ok()?;
+        let plain = opened.plain;
+        let kind = if first == ObjectKind::Chunk { first } else { record_kind(&plain)? };
+        let id = kind.id_of(&self.ids, &plain)?;
+        let is_so = opened.sealed_as.is_none_or(|as_what| as_what == (kind.record() as u8, id));
+        Some((kind, id, u32::try_from(plain.len()).ok()?)).filter(|_| is_so)
+    }
+}
+
 impl Repository {
+    /// Returns the kind, id and plain length of what lies in a family, if it is an
+    /// object at all.
+    #[must_use]
+    pub fn object_of(&self, family: Family, stored: &[u8]) -> Option<(ObjectKind, [u8; 32], u32)> {
+        self.protection.object_of(family, stored)
+    }
+
+    /// Returns a tree as it lies in the store, with its id.
+    #[must_use]
+    pub fn stored_tree(&self, stored: &[u8]) -> Option<(TreeId, Tree)> {
+        let (id, plain) = self.opened_as(ObjectKind::Tree, stored)?;
+        let (canonical, hints) = split_stored("tree", &plain).ok()?;
+        let id = TreeId::from_digest(id);
+        Tree::decode(self.ids(), &id, canonical, hints).ok().map(|tree| (id, tree))
+    }
+
+    /// Returns the id and the plain bytes of a stored object, if it could be of
+    /// that kind.
+    fn opened_as(&self, kind: ObjectKind, stored: &[u8]) -> Option<([u8; 32], Vec<u8>)> {
+        let opened = self.protection.envelopes.open_any(stored, kind.plain_bytes_max()).ok()?;
+        let id = kind.id_of(self.ids(), &opened.plain)?;
+        let is_so = opened.sealed_as.is_none_or(|as_what| as_what == (kind.record() as u8, id));
+        is_so.then_some((id, opened.plain))
+    }
+
     /// Returns what is stored under a sequence number, if the index says so of
     /// the very bytes that lie there.
     ///
@@ -78,8 +133,7 @@ impl Repository {
         stored: &[u8],
     ) -> Result<Option<[u8; 32]>, RepositoryError> {
         for kind in kinds_of(family) {
-            let Ok(plain) = envelope::open(stored, kind.plain_bytes_max()) else { continue };
-            let Some(id) = kind.id_of(&plain) else { continue };
+            let Some((id, plain)) = self.opened_as(*kind, stored) else { continue };
             let expected = Locator {
                 kind: *kind,
                 sequence,
@@ -119,7 +173,7 @@ impl Repository {
     /// Fails if it is missing or damaged, or the store cannot be read.
     pub fn verify(&self, kind: ObjectKind, id: &[u8; 32]) -> Result<(), RepositoryError> {
         self.object(kind, id, None, kind.plain_bytes_max(), &|plain| {
-            if kind.id_of(&plain) == Some(*id) {
+            if kind.id_of(self.ids(), &plain) == Some(*id) {
                 return Ok(());
             }
             Err("its bytes do not match its hash".to_owned())

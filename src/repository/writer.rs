@@ -9,12 +9,14 @@ use std::thread;
 use std::time::Duration;
 
 use crate::base::progress::Monitor;
+use crate::crypto::MasterKey;
 use crate::repository::config::Config;
 use crate::repository::error::RepositoryError;
 use crate::repository::layout::Layout;
 use crate::repository::locator::{sequence_key, sequence_of};
 use crate::repository::lock::WriterLock;
 use crate::repository::objects::Repository;
+use crate::repository::protection::Protection;
 use crate::repository::reserve;
 use crate::repository::session::{Session, next_key, next_sequence};
 use crate::store::rocks::RocksStore;
@@ -119,19 +121,20 @@ impl Repository {
 }
 
 impl Writer {
-    /// Opens the repository at `root` for the command `purpose`, waiting up to
-    /// `wait` for another writer.
+    /// Opens the repository at `root`, encrypted under `key` if there is one, for
+    /// the command `purpose`, waiting up to `wait` for another writer.
     ///
     /// # Errors
-    /// Fails if there is no repository, a newer program wrote it, another
+    /// Fails if there is no repository, a key is needed or is not or is another one's, a newer program wrote it, another
     /// process keeps it busy, or the store cannot be opened.
     pub fn open(
         root: &Path,
+        key: Option<&MasterKey>,
         purpose: &str,
         wait: Duration,
         monitor: &dyn Monitor,
     ) -> Result<Self, RepositoryError> {
-        Self::open_over(root, purpose, wait, monitor, |layout| {
+        Self::open_over(root, key, purpose, wait, monitor, |layout| {
             reserve::keep(layout);
             open_store(layout)
         })
@@ -144,11 +147,12 @@ impl Writer {
     /// The same.
     pub fn open_to_free(
         root: &Path,
+        key: Option<&MasterKey>,
         purpose: &str,
         wait: Duration,
         monitor: &dyn Monitor,
     ) -> Result<Self, RepositoryError> {
-        Self::open_over(root, purpose, wait, monitor, |layout| {
+        Self::open_over(root, key, purpose, wait, monitor, |layout| {
             reserve::release(layout);
             open_store(layout)
         })
@@ -157,19 +161,20 @@ impl Writer {
     /// Opens a repository over the store that `open` opens once the lock is held.
     pub(crate) fn open_over(
         root: &Path,
+        key: Option<&MasterKey>,
         purpose: &str,
         wait: Duration,
         monitor: &dyn Monitor,
         open: impl FnOnce(&Layout) -> Result<Arc<dyn Store>, StoreError>,
     ) -> Result<Self, RepositoryError> {
         let layout = Layout::new(root);
-        Config::read(&layout)?;
+        Protection::new(&layout, &Config::read(&layout)?, key)?;
         let lock = WriterLock::acquire(&layout, purpose, wait, monitor)?;
         // Read again: while this process waited, another may have upgraded it.
         let config = Config::read(&layout)?;
         clear_tmp(&layout)?;
         let store = open(&layout)?;
-        Ok(Self::new(Repository::new(layout, config, store), lock))
+        Ok(Self::new(Repository::open(layout, config, key, store)?, lock))
     }
 
     /// Wraps an open repository whose lock is held.

@@ -4,7 +4,7 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use icecore::base::id::SnapshotId;
+use icecore::base::id::{IdScheme, SnapshotId};
 use icecore::dag::Manifest;
 use icecore::repository::{Locator, ObjectKind, object_of};
 use icecore::store::rocks::RocksStore;
@@ -87,7 +87,7 @@ impl Records {
         let all = self.all(Family::Snapshots).into_iter();
         let time = |(id, value): &Record| {
             let id = SnapshotId::from_slice(id).expect("it is an id");
-            Manifest::decode(&id, value).expect("it decodes").time
+            Manifest::decode(&IdScheme::Plain, &id, value).expect("it decodes").time
         };
         all.max_by_key(time).expect("there are snapshots")
     }

@@ -119,7 +119,7 @@ fn one_pinned_snapshot_among_several_refuses_all_of_them() {
 fn a_snapshot_whose_manifest_is_damaged_is_deleted_by_its_id() {
     let (past, ids) = Past::of(&TIMES);
     let id: SnapshotId = ids[1].parse().expect("an id");
-    let writer = Writer::open(past.repo.path(), "test", Duration::from_secs(10), &Silent);
+    let writer = Writer::open(past.repo.path(), None, "test", Duration::from_secs(10), &Silent);
     let writer = writer.expect("it opens");
     let mut batch = Batch::new();
     batch.put(Family::Snapshots, *id.as_bytes(), b"nonsense".to_vec());

@@ -87,7 +87,13 @@ fn record(report: Option<&RepairReport>, rebuilt: &Rebuilt) -> Record {
 
 fn work(context: &Context, dry_run: bool) -> Result<(Option<RepairReport>, Rebuilt), CommandError> {
     let terminal = context.terminal();
-    let opened = Writer::open_for_repair(&context.repository, dry_run, context.wait, &terminal);
+    let opened = Writer::open_for_repair(
+        &context.repository,
+        context.key()?.as_ref(),
+        dry_run,
+        context.wait,
+        &terminal,
+    );
     let (writer, rebuilt) = opened.map_err(|error| context.signals.explain(error.into()))?;
     let options = RepairOptions { dry_run };
     let repaired = writer.as_ref().map(|w| repair(w, options, rebuilt.lost_snapshots, &terminal));

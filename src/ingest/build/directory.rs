@@ -174,12 +174,12 @@ impl Directory {
     /// Builds the tree.
     pub(crate) fn finish(mut self, site: &mut Site<'_, '_>) -> Result<DoneDirectory, IngestError> {
         let session = &mut *site.session;
-        let last = self.builder.close(&mut |id, record| session.put_tree(id, record))?;
+        let last = self.builder.close(&mut |record| session.put_tree(record))?;
         if let Some(page) = last {
             self.remembered.close(session, page.tree)?;
         }
         self.remembered.finish(session)?;
-        let tree = self.builder.finish(&mut |id, record| session.put_tree(id, record))?;
+        let tree = self.builder.finish(&mut |record| session.put_tree(record))?;
         Ok(DoneDirectory { entered: self.entered, tree, taken_over: self.taken_over })
     }
 
@@ -260,7 +260,7 @@ impl Directory {
         let name = entry.name.clone();
         self.remembered.push(ScanEntry { name, fingerprint, atime, detail });
         let session = &mut *site.session;
-        let closed = self.builder.push(entry, &mut |id, record| session.put_tree(id, record))?;
+        let closed = self.builder.push(entry, &mut |record| session.put_tree(record))?;
         if let Some(page) = closed {
             self.remembered.close(session, page.tree)?;
         }

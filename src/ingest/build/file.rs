@@ -21,9 +21,9 @@ pub(crate) fn store_pieces(
             Piece::Hole(bytes) => Segment::Hole { bytes },
         };
         size += segment.bytes();
-        segments.push(segment, &mut |id, record| session.put_list(id, record))?;
+        segments.push(segment, &mut |record| session.put_list(record))?;
     }
-    let body = segments.finish(&mut |id, record| session.put_list(id, record))?;
+    let body = segments.finish(&mut |record| session.put_list(record))?;
     Ok(Content { size, sha256, body })
 }
 
@@ -55,7 +55,8 @@ impl StreamedFile {
     ) -> Result<(), RepositoryError> {
         let Prepared { chunk, plain } = prepared;
         let segment = session.put_chunk(chunk)?;
-        if !is_only && !self.has_holes {
+        let is_told = is_only && session.ids().is_plain();
+        if !is_told && !self.has_holes {
             self.hash.get_or_insert_default().update(&plain);
         }
         self.data_bytes += plain.len() as u64;
@@ -78,12 +79,12 @@ impl StreamedFile {
 
     fn push(&mut self, session: &mut Session<'_>, segment: Segment) -> Result<(), RepositoryError> {
         self.size += segment.bytes();
-        self.segments.push(segment, &mut |id, record| session.put_list(id, record))
+        self.segments.push(segment, &mut |record| session.put_list(record))
     }
 
     pub(crate) fn finish(self, session: &mut Session<'_>) -> Result<Content, RepositoryError> {
         let sha256 = self.hash.filter(|_| !self.has_holes).map(StreamHash::finish);
-        let body = self.segments.finish(&mut |id, record| session.put_list(id, record))?;
+        let body = self.segments.finish(&mut |record| session.put_list(record))?;
         Ok(Content { size: self.size, sha256, body })
     }
 }

@@ -13,9 +13,10 @@ use crate::base::format::plural;
 use crate::base::progress::Monitor;
 use crate::repository::error::RepositoryError;
 use crate::repository::layout::Layout;
-use crate::repository::locator::{ObjectKind, sequence_of};
+use crate::repository::locator::sequence_of;
+use crate::repository::protection::Protection;
 use crate::repository::rebuild::Rebuilt;
-use crate::repository::verify::{object_of, scan_readable};
+use crate::repository::verify::{is_record, scan_readable};
 use crate::store::rocks::RocksStore;
 use crate::store::rocks::salvage::{OldFile, is_table, link_file, sample, sample_blocks};
 use crate::store::{Batch, Durability, Family, Store, StoreError};
@@ -33,6 +34,7 @@ pub(super) struct Builder<'a> {
     target: &'a RocksStore,
     rebuilt: &'a mut Rebuilt,
     monitor: &'a dyn Monitor,
+    protection: &'a Protection,
 }
 
 impl<'a> Builder<'a> {
@@ -41,8 +43,9 @@ impl<'a> Builder<'a> {
         target: &'a RocksStore,
         rebuilt: &'a mut Rebuilt,
         monitor: &'a dyn Monitor,
+        protection: &'a Protection,
     ) -> Self {
-        Self { layout, target, rebuilt, monitor }
+        Self { layout, target, rebuilt, monitor, protection }
     }
 
     /// Takes over all that there is.
@@ -188,11 +191,11 @@ impl<'a> Builder<'a> {
         first: u64,
         last: u64,
     ) -> Result<(), RepositoryError> {
-        let monitor = self.monitor;
+        let (monitor, protection) = (self.monitor, self.protection);
         let taken = self.target.load_blocks(family, file, &mut |key, stored| {
             let is_within = sequence_of(key).is_some_and(|at| (first..=last).contains(&at));
             // The rest is passed over quickly.
-            is_within && !monitor.cancelled() && object_of(family, stored).is_some()
+            is_within && !monitor.cancelled() && protection.object_of(family, stored).is_some()
         })?;
         self.go_on()?;
         let (name, family) = (file.display(), family.name());
@@ -250,7 +253,7 @@ impl<'a> Builder<'a> {
             self.go_on()?;
             let values = sample_blocks(file);
             let family = family_of(&values);
-            if values.iter().any(|value| object_of(family, value).is_some()) {
+            if values.iter().any(|value| self.protection.object_of(family, value).is_some()) {
                 self.blocks(family, file, 0, u64::MAX - 1)?;
             } else {
                 is_whole = false;
@@ -341,9 +344,6 @@ impl<'a> Builder<'a> {
 /// The family of a file that does not say of which it is: only records of trees
 /// decode as such.
 fn family_of(values: &[Vec<u8>]) -> Family {
-    let is_record = |value: &Vec<u8>| {
-        object_of(Family::Trees, value).is_some_and(|(kind, ..)| kind != ObjectKind::Chunk)
-    };
     let records = values.iter().filter(|value| is_record(value)).count();
     if records * 2 > values.len() { Family::Trees } else { Family::Data }
 }
