@@ -3,6 +3,7 @@
 //! plain model of what must be there.
 //!
 //! - [`script`]: one life with every verb in it, stopped at each call of the store.
+//! - [`loss`]: content is lost, and its repair is stopped at each call.
 //! - [`machine`]: any life, made up by proptest.
 //! - [`home`], [`world`] and [`act`]: where a repository lives, what must be in it,
 //!   and what is done to it.
@@ -13,6 +14,7 @@
 
 mod act;
 mod home;
+mod loss;
 mod machine;
 mod script;
 mod world;

@@ -168,7 +168,7 @@ fn a_repair_killed_at_any_moment_and_run_again_ends_as_if_nobody_had_disturbed_i
         copy.run(["repair", "--yes"]).expect(code);
         let typical = start.elapsed();
         let expected = state(&patient, &copy);
-        assert_eq!(expected.2 == 4 * FILES, !loses, "{case}: {} files are whole", expected.2);
+        assert!(loses || expected.2 == 4 * FILES, "{case}: {} files are whole", expected.2);
         for round in 0..rounds {
             let copy = patient.copy(damage);
             let mut command = copy.command(["repair", "--yes"]);
