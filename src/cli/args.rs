@@ -13,6 +13,7 @@ use crate::base::time::parse_duration;
 use crate::check::ReadScope;
 use crate::cli::create_options::CreateArguments;
 use crate::cli::exit::{BUSY, DAMAGE, INCOMPLETE, NEWER, NO_REPOSITORY, REFUSED, exit_status};
+use crate::cli::log_rules::LogRules;
 use crate::cli::policy::PolicyOptions;
 use crate::compression::Compression;
 use crate::gc::MaxUnused;
@@ -367,19 +368,16 @@ pub(crate) enum LogAction {
         #[arg(long, value_name = "HASH", value_parser = digest)]
         head: Option<Digest256>,
     },
-    /// Remove the oldest segments
+    /// Remove the oldest segments, by these rules or by those of `[log]` in the
+    /// configuration file
     #[command(after_help = exit_status(&[DAMAGE, NO_REPOSITORY, BUSY, REFUSED]))]
     Prune(LogPruneArguments),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct LogPruneArguments {
-    /// Keep segments with an event that is not older than this
-    #[arg(long, value_name = "DAYS", required_unless_present = "keep_segments")]
-    pub(crate) keep_days: Option<u32>,
-    /// Keep this many of the newest segments
-    #[arg(long, value_name = "N")]
-    pub(crate) keep_segments: Option<u32>,
+    #[command(flatten)]
+    pub(crate) rules: LogRules,
     /// Only tell what would be done
     #[arg(long, short = 'n')]
     pub(crate) dry_run: bool,

@@ -17,6 +17,7 @@ mod commands;
 mod context;
 mod create_options;
 mod exit;
+mod log_rules;
 mod output;
 mod policy;
 mod profile;

@@ -11,6 +11,8 @@
 //! before = ["pg_dump -f /home/db.sql main"]
 //! [policies.standard]
 //! keep-daily = 30
+//! [log]
+//! keep-days = 730
 //! ```
 
 use std::ffi::OsStr;
@@ -26,6 +28,7 @@ use serde::de::DeserializeOwned;
 
 use crate::cli::create_options::CreateOptions;
 use crate::cli::exit::CommandError;
+use crate::cli::log_rules::LogRules;
 use crate::cli::output::path_text;
 use crate::cli::policy::PolicyOptions;
 
@@ -109,6 +112,11 @@ pub(crate) fn read_policy(
     read(file, |text| parse_policy(text, name))
 }
 
+/// Reads what a configuration file says of the audit log.
+pub(crate) fn read_log_rules(file: &Path) -> Result<LogRules, CommandError> {
+    read(file, |text| Ok(Config::parse(text)?.log))
+}
+
 fn parse_policy(text: &str, name: &str) -> Result<(Option<PathBuf>, PolicyOptions), String> {
     let config = Config::parse(text)?;
     let mut table = pick(config.policies, "policy", name)?;
@@ -123,6 +131,7 @@ struct Config {
     repository: Option<PathBuf>,
     profiles: toml::Table,
     policies: toml::Table,
+    log: LogRules,
 }
 
 impl Config {
@@ -135,9 +144,11 @@ impl Config {
             Some(_) => Err(format!("`{key}` is no table")),
         };
         let (profiles, policies) = (take_table("profiles")?, take_table("policies")?);
+        let log = take_table("log")?.try_into();
+        let log = log.map_err(|error| format!("log: {}", one_line(&error)))?;
         match config.keys().next() {
             Some(key) => Err(format!("there is no key {key:?}")),
-            None => Ok(Self { repository, profiles, policies }),
+            None => Ok(Self { repository, profiles, policies, log }),
         }
     }
 }
@@ -280,10 +291,23 @@ mod tests {
     }
 
     #[test]
+    fn how_long_the_log_is_kept_stands_beside_profiles_and_policies() {
+        let text = format!("{CONFIG}[log]\nkeep-days = 730\n");
+        let rules = LogRules { keep_days: Some(730), keep_segments: None };
+        assert_eq!(Config::parse(&text).unwrap().log, rules);
+        assert!(Profile::parse(&text, "home").is_ok() && parse_policy(&text, "standard").is_ok());
+        assert!(Config::parse(CONFIG).unwrap().log.is_empty());
+    }
+
+    #[test]
     fn what_is_not_understood_is_named() {
         for (name, word) in [("wrong", "excluded"), ("hooked", "befor"), ("absent", "home")] {
             let problem = Profile::parse(CONFIG, name).unwrap_err();
             assert!(problem.contains(word) && !problem.contains('\n'), "{problem}");
+        }
+        for log in ["log = 1", "[log]\nkeep-day = 1", "[log]\nkeep-days = -1"] {
+            let problem = Profile::parse(log, "x").unwrap_err();
+            assert!(problem.contains("log") && !problem.contains('\n'), "{problem}");
         }
         assert!(Profile::parse("nonsense = 1", "x").unwrap_err().contains("nonsense"));
         assert!(Profile::parse("=", "x").is_err());

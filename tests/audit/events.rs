@@ -168,6 +168,33 @@ fn events_are_followed_as_they_come_until_a_signal() {
 }
 
 #[test]
+fn what_the_configuration_says_of_the_log_is_kept_unless_the_command_line_says_more() {
+    let fixture = Fixture::plain();
+    let repo = &fixture.repo;
+    for number in 1..=3 {
+        let sealed = std::fs::Permissions::from_mode(0o444);
+        std::fs::set_permissions(segment(repo, number), sealed).expect("it can be protected");
+        repo.create(&fixture.source);
+    }
+    let config = fixture.scratch.join("icecore.toml");
+    let prune = |more: &[&str]| {
+        let mut arguments = args!["--config", &config, "log", "prune", "--json", "--yes"].to_vec();
+        arguments.extend(more.iter().map(Into::into));
+        repo.run(arguments)
+    };
+    prune(&[]).fails(2, &["--keep-days", "[log]"]);
+    std::fs::write(&config, "[policies.standard]\nkeep-last = 1\n").expect("it can be written");
+    prune(&[]).fails(2, &["[log]"]);
+    std::fs::write(&config, "[log]\nkeep-segment = 3\n").expect("it can be written");
+    prune(&[]).fails(2, &["keep-segment", "not valid"]);
+    std::fs::write(&config, "[log]\nkeep-segments = 3\n").expect("it can be written");
+    assert_eq!(prune(&["--keep-segments", "4"]).expect(0).json()["removed_segments"], 0);
+    assert_eq!(prune(&[]).expect(0).json()["removed_segments"], 1);
+    assert!(!segment(repo, 1).exists() && segment(repo, 2).exists());
+    proof(repo);
+}
+
+#[test]
 fn old_segments_are_removed_on_request_and_the_rest_is_still_proved() {
     let fixture = Fixture::plain();
     let repo = &fixture.repo;

@@ -61,10 +61,19 @@ fn rot_is_found_by_reading_named_with_its_path_and_healed_by_create() {
     assert_eq!(listed.trim(), "sound");
     repo.run(["cat", &format!("{}:{inner}/victim", fixture.id)]).fails(4, &["missing"]);
     names_are_what_they_were(&fixture, &sibling);
+    // A collection says so too, and takes nothing that is left.
+    let collected = repo.run(["gc", "--json", "--max-unused", "0"]).expect(4);
+    assert!(collected.error().contains("chunks that are missing"), "{}", collected.error());
+    assert!(collected.last_json_line()["missing_chunks"].as_u64() > Some(0));
+    let sound = fs::read(fixture.source.join("sound")).expect("it is there");
+    for id in [&fixture.id, &sibling] {
+        assert!(repo.ok(["cat", &format!("{id}:{inner}/sound")]).stdout == sound, "{id}");
+    }
 
     repo.create(&fixture.source);
     let shown = repo.ok(["cat", &format!("{}:{inner}/victim", fixture.id)]);
     assert!(shown.stdout == content, "the first snapshot is whole again");
+    repo.gc();
     repo.ok(["check", "--read-data"]);
     repo.ok(["repair", "--yes"]);
 }

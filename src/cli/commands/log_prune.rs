@@ -1,19 +1,17 @@
 //! `icecore log prune`: removes the oldest segments of the audit log.
 
-use std::time::Duration;
-
 use serde::Serialize;
 
-use crate::audit::{AuditLog, Pruned, Retention};
+use crate::audit::{AuditLog, Pruned};
 use crate::base::format;
 use crate::base::id::hex;
 use crate::cli::args::LogPruneArguments;
 use crate::cli::audit::actor;
 use crate::cli::context::Context;
 use crate::cli::exit::{CommandError, Outcome};
-use crate::cli::output::Output;
-
-const DAY_SECONDS: u64 = 86_400;
+use crate::cli::log_rules::LogRules;
+use crate::cli::output::{Output, path_text};
+use crate::cli::profile::read_log_rules;
 
 /// The fields of a removal in JSON; others may rely on their names.
 #[derive(Serialize)]
@@ -31,12 +29,7 @@ pub(super) fn run(
     log: &AuditLog,
     arguments: &LogPruneArguments,
 ) -> Result<Outcome, CommandError> {
-    let retention = Retention {
-        keep_age: arguments
-            .keep_days
-            .map(|days| Duration::from_secs(u64::from(days) * DAY_SECONDS)),
-        keep_segments: arguments.keep_segments.and_then(|keep| usize::try_from(keep).ok()),
-    };
+    let retention = rules(context, arguments)?.retention();
     let mut pruned = log.prune(retention, context.now, None)?;
     if !arguments.dry_run && pruned.segments > 0 {
         let what = told(&pruned);
@@ -60,6 +53,27 @@ pub(super) fn run(
     }
     output.finish()?;
     Ok(Outcome::Done)
+}
+
+/// The rules of the command line, or those of the configuration if it has none.
+fn rules(context: &Context, arguments: &LogPruneArguments) -> Result<LogRules, CommandError> {
+    if !arguments.rules.is_empty() {
+        return Ok(arguments.rules);
+    }
+    let file = path_text(&context.config);
+    let rules = if context.config.exists() {
+        read_log_rules(&context.config)?
+    } else {
+        LogRules::default()
+    };
+    if rules.is_empty() {
+        let problem = format!(
+            "What to keep is not said: give --keep-days or --keep-segments, or set one of them \
+             in [log] in {file}"
+        );
+        return Err(CommandError::Usage(problem));
+    }
+    Ok(rules)
 }
 
 fn told(pruned: &Pruned) -> String {
