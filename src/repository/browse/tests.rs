@@ -28,7 +28,8 @@ impl Scene {
     fn store<T>(&self, work: impl FnOnce(&mut Session<'_>) -> T) -> T {
         let root = self.directory.path().join("repo");
         let wait = std::time::Duration::ZERO;
-        let writer = Writer::open(&root, "test", wait, &crate::base::progress::Silent).unwrap();
+        let writer =
+            Writer::open(&root, None, "test", wait, &crate::base::progress::Silent).unwrap();
         let mut session = writer.begin().unwrap();
         let done = work(&mut session);
         let root = directory(&mut session, &BTreeMap::new());
@@ -53,7 +54,7 @@ fn file(seconds: i64) -> Node {
 
 fn directory(session: &mut Session<'_>, entries: &BTreeMap<Vec<u8>, Node>) -> TreeRef {
     let mut builder = DirectoryBuilder::new();
-    let mut store = |id, record: &Record| session.put_tree(id, record);
+    let mut store = |record: &Record| session.put_tree(record);
     for (entry, node) in entries {
         builder.push(Entry { name: name(entry), node: node.clone() }, &mut store).unwrap();
     }
@@ -248,8 +249,7 @@ fn pages_whose_names_do_not_rise_across_them_are_damage() {
             branch.tree.encode(&mut page);
         }
         let record = page.finish();
-        let id = crate::base::id::TreeId::of(&record.canonical);
-        let hint = session.put_tree(id, &record).unwrap();
+        let (id, hint) = session.put_tree(&record).unwrap();
         TreeRef { id, hint, totals }
     });
     let reader = scene.reader();
@@ -267,7 +267,7 @@ fn segments_of_a_long_list_come_in_order_and_end_when_told() {
     let (body, expected) = scene.store(|session| {
         let mut builder = ChunkListBuilder::new();
         let mut expected = Vec::new();
-        let mut store = |id, record: &Record| session.put_list(id, record);
+        let mut store = |record: &Record| session.put_list(record);
         let mut start = 0;
         for bytes in 1..4000_u64 {
             let segment = Segment::Hole { bytes };
