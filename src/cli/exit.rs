@@ -101,6 +101,20 @@ impl CommandError {
         matches!(self.code(), 0 | USAGE | NO_REPOSITORY | NEWER | REFUSED)
     }
 
+    /// What to do, where the error does not say it.
+    const fn hint(&self) -> &'static str {
+        match self {
+            Self::Repository(RepositoryError::Store(StoreError::Damaged { .. }))
+            | Self::Gc(GcError::Repository(RepositoryError::Store(StoreError::Damaged {
+                ..
+            }))) => "; `icecore repair -n` tells what a repair would do",
+            Self::Repository(RepositoryError::Store(StoreError::Missing { .. })) => {
+                "; if it was there, `icecore repair` looks for what is left of it"
+            }
+            _ => "",
+        }
+    }
+
     /// The code that the process ends with.
     pub(crate) fn code(&self) -> u8 {
         match self {
@@ -170,7 +184,7 @@ pub(crate) fn report(outcome: Result<Outcome, CommandError>) -> u8 {
         Err(error) => {
             let text = error.to_string();
             if !text.is_empty() {
-                let line = text.replace('\n', " ");
+                let line = text.replace('\n', " ") + error.hint();
                 // There is nowhere left to report a failure of this.
                 let _ = writeln!(io::stderr(), "icecore: {line}");
             }

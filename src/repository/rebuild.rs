@@ -78,10 +78,11 @@ impl Writer {
         let protection = Protection::new(&layout, &config, key)?;
         if !layout.db().is_dir() && layout.rebuilt().is_dir() {
             rebuilt.notes.push("A repair was cut short when its new store was ready".to_owned());
-            if !dry_run {
-                rename(&layout.rebuilt(), &layout.db())?;
-                sync_directory(root)?;
+            if dry_run {
+                return Ok((None, rebuilt));
             }
+            rename(&layout.rebuilt(), &layout.db())?;
+            sync_directory(root)?;
         }
         let reason = match damage(&layout)? {
             // A writer is more particular.

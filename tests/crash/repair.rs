@@ -152,6 +152,24 @@ fn state(patient: &Patient, repo: &Repo) -> (Vec<String>, Value, usize) {
     (ids, report["damages"].clone(), patient.whole_files(repo))
 }
 
+/// A repair that died between its two renames: there is no store until the next one.
+fn between_the_renames(
+    patient: &Patient,
+    damage: Damage,
+    code: i32,
+    expected: &(Vec<String>, Value, usize),
+) {
+    let copy = patient.copy(damage);
+    copy.run(["repair", "--yes"]).expect(code);
+    let at = |name: &str| copy.path().join(name);
+    std::fs::rename(at("db"), at("db.rebuilt")).expect("it can be renamed");
+    copy.run(["list"]).fails(10, &["icecore repair"]);
+    copy.run(["repair", "-n"]).expect(4);
+    assert!(!at("db").exists(), "a dry run changed something");
+    copy.run(["repair", "--yes"]).expect(code);
+    assert!(state(patient, &copy) == *expected, "it ended in another way");
+}
+
 #[test]
 fn a_repair_killed_at_any_moment_and_run_again_ends_as_if_nobody_had_disturbed_it() {
     if !require_fuse() {
@@ -189,6 +207,7 @@ fn a_repair_killed_at_any_moment_and_run_again_ends_as_if_nobody_had_disturbed_i
                 assert!(!copy.path().join(leftover).exists(), "{case}: {leftover} is left");
             }
         }
+        between_the_renames(&patient, damage, code, &expected);
         let copy = patient.copy(damage);
         copy.run(["repair", "--yes"]).expect(code);
         // What older snapshots alone held stays lost.

@@ -1,5 +1,10 @@
 //! Two writers at once.
 
+use std::io::Read as _;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
 use crate::support::args;
 use crate::support::command::finish;
 use crate::support::compare::{Rules, assert_same};
@@ -66,5 +71,34 @@ fn readers_are_not_held_up_by_a_writer() {
     let newest = newest.expect("there are two");
     crate::support::wait_until("the new snapshot shows", 5, || mount.snapshot(&newest).exists());
     assert_same(&large, &mount.source(&newest, &large), Rules::ALL);
+    mount.unmount();
+}
+
+#[test]
+fn writers_are_not_held_up_by_a_reader_that_stands_still() {
+    if !require_fuse() {
+        return;
+    }
+    let fixture = Fixture::plain();
+    let mount = Mount::foreground(&fixture.repo);
+    let name = "directory-0/file-1";
+    let mut open = std::fs::File::open(fixture.in_mount(&mount).join(name)).expect("it opens");
+    mount.signal(Signal::STOP);
+    let start = Instant::now();
+    plain_tree(&fixture.scratch.join("new"), 9, 10, 20_000);
+    let newest = fixture.repo.create(&fixture.scratch.join("new"));
+    fixture.repo.ok(["delete", "--yes", &fixture.id]);
+    let collected = fixture.repo.gc();
+    let took = start.elapsed();
+    mount.signal(Signal::CONT);
+    assert!(took < Duration::from_secs(30), "three writers took {took:?}");
+    // Its lease held all the time.
+    assert_eq!(collected["leased_snapshots"], 1, "{collected}");
+    let mut content = Vec::new();
+    open.read_to_end(&mut content).expect("it can be read");
+    let expected = std::fs::read(fixture.source.join(name)).expect("it is there");
+    assert!(content == expected, "other bytes than before");
+    drop(open);
+    crate::support::wait_until("the new snapshot shows", 5, || mount.snapshot(&newest).exists());
     mount.unmount();
 }

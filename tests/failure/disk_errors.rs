@@ -79,6 +79,8 @@ fn an_input_or_output_error_at_any_call_ends_in_one_line_and_loses_nothing() {
         args!["gc", "--json", "--max-unused", "0"].to_vec(),
         args!["delete", "--json", "--yes", &life.kept[0].0].to_vec(),
         args!["prune", "--json", "--yes", "--keep-last", "2"].to_vec(),
+        // What cannot be read just now is no damage.
+        args!["check", "--json", "--read-data"].to_vec(),
     ] {
         fail_all_along(&life, &verb, Errno::EIO, 1, &CALLS);
     }

@@ -139,7 +139,7 @@ fn print(
         output.line(note)?;
     }
     if unknown {
-        return output.line("What is lost shows when the store is built anew");
+        return output.line("What is lost shows when the new store is in its place");
     }
     for removed in report.removed.iter().take(LINES_SHOWN) {
         output.line(&format!("{} {}: {}", removed.kind, removed.id, removed.detail))?;
