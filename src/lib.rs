@@ -8,7 +8,8 @@
 //! cli                        the program
 //! fuse                       the driver
 //! view                       the virtual tree of all snapshots
-//! ingest, gc, check, repair  one verb each
+//! ingest, gc, check, repair,
+//! find                       one verb each
 //! audit                      the chained log of operations
 //! repository                 open, lock, lease, read, write
 //! store                      ordered keys in families; RocksDB
@@ -41,6 +42,7 @@ pub mod cli;
 pub mod compression;
 pub mod crypto;
 pub mod dag;
+pub mod find;
 pub mod fuse;
 pub mod gc;
 pub mod ingest;

@@ -21,6 +21,7 @@ mod create;
 mod damage;
 mod failure;
 mod fidelity;
+mod find;
 mod frozen;
 mod gc;
 mod mount;

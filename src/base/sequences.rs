@@ -52,6 +52,20 @@ impl SequenceSet {
         self.len == 0
     }
 
+    /// The least number in the set.
+    #[must_use]
+    pub fn first(&self) -> Option<u64> {
+        self.within(0, u64::MAX).next()
+    }
+
+    /// The greatest number in the set.
+    #[must_use]
+    pub fn last(&self) -> Option<u64> {
+        let word = self.words.iter().rposition(|bits| *bits != 0)?;
+        let bits = self.words.get(word)?;
+        Some(word as u64 * 64 + u64::from(63 - bits.leading_zeros()))
+    }
+
     /// Adds every number of another set.
     pub fn union(&mut self, other: &Self) {
         if self.words.len() < other.words.len() {
@@ -134,6 +148,8 @@ mod tests {
             let within: Vec<_> = set.within(first, last).collect();
             prop_assert_eq!(within, model.range(first..=last).copied().collect::<Vec<_>>());
             prop_assert_eq!(set.within(0, u64::MAX).count() as u64, set.len());
+            prop_assert_eq!(set.first(), model.first().copied());
+            prop_assert_eq!(set.last(), model.last().copied());
         }
     }
 

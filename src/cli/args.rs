@@ -13,7 +13,10 @@ use crate::base::time::parse_duration;
 use crate::check::ReadScope;
 use crate::cli::create_options::CreateArguments;
 use crate::cli::exit::{BUSY, DAMAGE, INCOMPLETE, NEWER, NO_REPOSITORY, REFUSED, exit_status};
+use crate::cli::find_options::{FindArguments, VersionsArguments};
+use crate::cli::list_options::ListArguments;
 use crate::cli::log_rules::LogRules;
+use crate::cli::ls_options::{LsArguments, TreeArguments};
 use crate::cli::policy::PolicyOptions;
 use crate::compression::Compression;
 use crate::gc::MaxUnused;
@@ -92,11 +95,7 @@ pub(crate) enum Command {
     Create(Box<CreateArguments>),
     /// List the snapshots
     #[command(after_help = exit_status(READER))]
-    List {
-        /// List those that were deleted and can still be had back
-        #[arg(long)]
-        deleted: bool,
-    },
+    List(Box<ListArguments>),
     /// Show all about a snapshot
     #[command(after_help = names_and_exit_status(READER))]
     Show {
@@ -107,6 +106,15 @@ pub(crate) enum Command {
     /// List a directory of a snapshot
     #[command(after_help = names_and_exit_status(READER))]
     Ls(LsArguments),
+    /// Show a directory of a snapshot as a tree, with the size of all below
+    #[command(after_help = names_and_exit_status(READER))]
+    Tree(TreeArguments),
+    /// Find files in all snapshots, each distinct version once
+    #[command(after_help = names_and_exit_status(READER))]
+    Find(Box<FindArguments>),
+    /// List the distinct versions of a file or directory
+    #[command(after_help = names_and_exit_status(READER))]
+    Versions(VersionsArguments),
     /// Print files of a snapshot
     #[command(after_help = names_and_exit_status(READER))]
     Cat {
@@ -168,19 +176,6 @@ pub(crate) enum Command {
     /// Show sizes and counts of the repository
     #[command(after_help = exit_status(READER))]
     Stats,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct LsArguments {
-    /// The directory, as SNAPSHOT[:PATH]
-    #[arg(default_value = "latest", value_name = "SNAPSHOT[:PATH]")]
-    pub(crate) directory: OsString,
-    /// Show mode, owner, size and time
-    #[arg(short, long)]
-    pub(crate) long: bool,
-    /// Go into subdirectories
-    #[arg(short = 'R', long)]
-    pub(crate) recursive: bool,
 }
 
 #[derive(Clone, Debug, Args)]

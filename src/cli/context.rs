@@ -138,6 +138,11 @@ impl Context {
         Terminal::new(display, self.quiet, self.signals.clone())
     }
 
+    /// A terminal that shows nothing, and knows of signals.
+    pub(crate) fn silent(&self) -> Terminal {
+        Terminal::new(Display::Nothing, true, self.signals.clone())
+    }
+
     /// Prints a remark to standard error, unless it should be quiet.
     pub(crate) fn note(&self, text: &str) {
         if !self.quiet {
@@ -155,6 +160,29 @@ impl Context {
             let _ = writeln!(io::stderr(), "icecore: {error}");
         }
         Err(last.into())
+    }
+
+    /// The same, where parts of snapshots that can be read are damaged too; a line
+    /// for each.
+    pub(crate) fn damaged_lines(
+        &self,
+        damaged: Vec<RepositoryError>,
+        mut lines: Vec<String>,
+    ) -> Result<Outcome, CommandError> {
+        let Some(last) = lines.pop() else { return self.damaged(damaged) };
+        let damaged = damaged.iter().map(ToString::to_string);
+        for line in damaged.chain(lines) {
+            let _ = writeln!(io::stderr(), "icecore: {line}");
+        }
+        Err(CommandError::Damage(last))
+    }
+
+    /// Fails if a signal asked to stop.
+    pub(crate) fn go_on(&self) -> Result<(), CommandError> {
+        match self.signals.received() {
+            Some(signal) => Err(CommandError::Signalled { what: "Interrupted".to_owned(), signal }),
+            None => Ok(()),
+        }
     }
 
     /// Whether a person is there to be asked.

@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 
 use crate::audit::AuditError;
 use crate::check::CheckError;
+use crate::find::FindError;
 use crate::fuse::MountError;
 use crate::gc::GcError;
 use crate::ingest::IngestError;
@@ -58,6 +59,8 @@ pub(crate) enum CommandError {
     Gc(#[from] GcError),
     #[error(transparent)]
     Check(#[from] CheckError),
+    #[error(transparent)]
+    Find(#[from] FindError),
     #[error(transparent)]
     Repair(#[from] RepairError),
     #[error(transparent)]
@@ -122,6 +125,8 @@ impl CommandError {
             Self::Check(CheckError::Repository(error))
             | Self::Repair(RepairError::Repository(error)) => repository(error),
             Self::Gc(GcError::Unreadable { source, .. }) => repository(source),
+            Self::Find(FindError::Repository(error)) => repository(error),
+            Self::Find(FindError::Pattern(_)) => USAGE,
             Self::Ingest(IngestError::Pattern(_)) => USAGE,
             Self::Ingest(error) => error.repository().map_or(FAILED, repository),
             Self::View(error) | Self::Mount(MountError::View(error)) => {
@@ -137,7 +142,7 @@ impl CommandError {
             Self::ClosedOutput => 0,
             Self::Signalled { signal, .. } => 128_u8.saturating_add(*signal),
             Self::Mount(_) | Self::Gc(_) | Self::Audit(_) => FAILED,
-            Self::Check(_) | Self::Repair(_) => FAILED,
+            Self::Check(_) | Self::Find(_) | Self::Repair(_) => FAILED,
             Self::Io { .. } | Self::Failed(_) => FAILED,
         }
     }

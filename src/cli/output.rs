@@ -27,6 +27,11 @@ impl Output {
         Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
     }
 
+    /// Whether a person reads it.
+    pub(crate) const fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
     /// Prints one line of text.
     pub(crate) fn line(&mut self, text: &str) -> Result<(), CommandError> {
         writeln!(self.stream, "{text}").map_err(failed)
@@ -67,6 +72,37 @@ fn failed(error: io::Error) -> CommandError {
     CommandError::io("write to standard output")(error)
 }
 
+/// A list that is printed as it comes, one item a line.
+#[derive(Default)]
+pub(crate) struct JsonArray {
+    is_begun: bool,
+}
+
+impl JsonArray {
+    /// Prints an item.
+    pub(crate) fn item(
+        &mut self,
+        output: &mut Output,
+        value: &impl Serialize,
+    ) -> Result<(), CommandError> {
+        self.begin(output)?;
+        let text = serde_json::to_string(value)
+            .map_err(|error| CommandError::Failed(format!("Cannot print JSON: {error}")))?;
+        output.raw(text.as_bytes())
+    }
+
+    /// Prints the end of the list.
+    pub(crate) fn end(&self, output: &mut Output) -> Result<(), CommandError> {
+        output.raw(if self.is_begun { b"\n]\n" } else { b"[]\n" })
+    }
+
+    fn begin(&mut self, output: &mut Output) -> Result<(), CommandError> {
+        let before: &[u8] = if self.is_begun { b",\n" } else { b"[\n" };
+        self.is_begun = true;
+        output.raw(before)
+    }
+}
+
 /// A path as text for JSON and messages: escaped where it is no plain text.
 pub(crate) fn path_text(path: &Path) -> String {
     printable(path.as_os_str().as_bytes())
@@ -95,11 +131,35 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// Puts blanks into words that are longer than a line.
+fn break_words(text: &str, width: usize) -> String {
+    let mut broken = String::with_capacity(text.len());
+    let mut letters = 0;
+    for character in text.chars() {
+        letters = if character == ' ' { 0 } else { letters + 1 };
+        if letters > width {
+            broken.push(' ');
+            letters = 1;
+        }
+        broken.push(character);
+    }
+    broken
+}
+
 /// How a column is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Align {
     Left,
     Right,
+}
+
+/// How a last column is made to fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Last {
+    /// Broken at blanks into several lines.
+    Wrap,
+    /// Without its end.
+    Cut,
 }
 
 /// Rows of text, set in columns of fitting width.
@@ -133,9 +193,7 @@ impl Table {
         output: &mut Output,
         columns: usize,
     ) -> Result<(), CommandError> {
-        let before: usize =
-            (0..self.columns.len().saturating_sub(1)).map(|column| self.width(column) + GAP).sum();
-        let width = columns.saturating_sub(before).max(LAST_COLUMN_MIN);
+        let width = columns.saturating_sub(self.width_before_last()).max(LAST_COLUMN_MIN);
         let mut rows = Vec::new();
         for mut row in std::mem::take(&mut self.rows) {
             let mut lines = wrap(&row.pop().unwrap_or_default(), width).into_iter();
@@ -146,6 +204,55 @@ impl Table {
         }
         self.rows = rows;
         self.print(output)
+    }
+
+    /// Prints it so that it fits into the terminal, if one shows it: without as
+    /// many of the dispensable columns as it takes, and with a shorter last one.
+    pub(crate) fn print_fitting(
+        mut self,
+        output: &mut Output,
+        dispensable: &[&str],
+        last: Last,
+    ) -> Result<(), CommandError> {
+        let Some(columns) = output.columns() else { return self.print(output) };
+        for head in dispensable {
+            if self.least_width() <= columns {
+                break;
+            }
+            self.remove(head);
+        }
+        if last == Last::Wrap {
+            let width = columns.saturating_sub(self.width_before_last()).max(LAST_COLUMN_MIN);
+            for cell in self.rows.iter_mut().filter_map(|row| row.last_mut()) {
+                *cell = break_words(cell, width);
+            }
+            return self.print_wrapped(output, columns);
+        }
+        let width = columns.saturating_sub(self.width_before_last()).max(LAST_COLUMN_MIN);
+        for cell in self.rows.iter_mut().filter_map(|row| row.last_mut()) {
+            *cell = cell.chars().take(width).collect();
+        }
+        self.print(output)
+    }
+
+    /// The width of all columns but the last, with the gaps behind them.
+    fn width_before_last(&self) -> usize {
+        (0..self.columns.len().saturating_sub(1)).map(|column| self.width(column) + GAP).sum()
+    }
+
+    /// The width that it takes with a last column as narrow as can be.
+    fn least_width(&self) -> usize {
+        let last = self.columns.len().saturating_sub(1);
+        self.width_before_last() + self.width(last).min(LAST_COLUMN_MIN)
+    }
+
+    /// Takes a column away.
+    fn remove(&mut self, head: &str) {
+        let Some(place) = self.columns.iter().position(|(own, _)| *own == head) else { return };
+        self.columns.remove(place);
+        for row in self.rows.iter_mut().filter(|row| place < row.len()) {
+            row.remove(place);
+        }
     }
 
     fn width(&self, column: usize) -> usize {
@@ -175,6 +282,20 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_longer_than_a_line_are_broken() {
+        assert_eq!(break_words("/a/long/path b", 4), "/a/l ong/ path b");
+    }
+
+    #[test]
+    fn a_table_does_without_columns_that_do_not_fit() {
+        let mut table = Table::new(&[("A", Align::Left), ("B", Align::Right), ("C", Align::Left)]);
+        table.row(["12345", "12345", "12345678901234567890"].map(String::from).to_vec());
+        assert_eq!((table.least_width(), table.width_before_last()), (26, 14));
+        table.remove("B");
+        assert_eq!((table.least_width(), table.rows[0].len()), (19, 2));
+    }
 
     #[test]
     fn texts_break_at_blanks_and_only_a_long_word_is_wider() {

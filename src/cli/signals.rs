@@ -11,6 +11,7 @@ use signal_hook::{SigId, flag};
 
 use crate::check::CheckError;
 use crate::cli::exit::CommandError;
+use crate::find::FindError;
 use crate::gc::GcError;
 use crate::ingest::IngestError;
 use crate::repair::RepairError;
@@ -81,6 +82,7 @@ impl Signals {
             ) | CommandError::Ingest(IngestError::Cancelled)
                 | CommandError::Gc(GcError::Cancelled)
                 | CommandError::Check(CheckError::Cancelled)
+                | CommandError::Find(FindError::Cancelled)
                 | CommandError::Repair(RepairError::Cancelled)
         );
         match self.received() {

@@ -1,16 +1,16 @@
 //! The versions of one path over all snapshots: the first snapshot of each.
 //!
-//! A walk along a path keeps what it found at each level. Where the next
-//! snapshot has the same tree, nothing below is read again: an old repository
-//! costs what changed along the path, not what is there.
+//! The trail along the path is that of the repository, here with directories
+//! that the view keeps.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::base::hash::{Digest256, tagged};
-use crate::base::id::{SnapshotId, TreeId};
+use crate::base::id::SnapshotId;
 use crate::base::time::Timestamp;
-use crate::dag::{Kind, TreeRef};
+use crate::dag::{Node, TreeRef};
+use crate::repository::{Held, Met, PathTrail};
 use crate::view::directory::EntryHandle;
 use crate::view::names::{TimeFormat, with_id};
 use crate::view::snapshots::{Snapshot, SnapshotList};
@@ -32,55 +32,13 @@ impl Version {
     }
 }
 
-/// What a snapshot holds at a path.
-enum Held {
-    Nothing,
-    Root,
-    Entry(EntryHandle),
-}
-
-/// Walks one path in many snapshots.
-struct PathWalk<'a> {
-    names: Vec<&'a [u8]>,
-    /// The directory met last at each level, and what had the name in it.
-    levels: Vec<(TreeId, Option<EntryHandle>)>,
-}
-
-impl<'a> PathWalk<'a> {
-    fn new(path: &'a [u8]) -> Self {
-        let names = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).collect();
-        Self { names, levels: Vec::new() }
-    }
-
-    fn held(&mut self, view: &View, snapshot: &Snapshot) -> Result<Held, ViewError> {
-        let Kind::Directory(root) = &snapshot.root.kind else { return Ok(Held::Nothing) };
-        let mut tree = *root;
-        let mut held = Held::Root;
-        for (level, name) in self.names.iter().enumerate() {
-            if let Held::Entry(entry) = &held {
-                match entry.get().map(|entry| &entry.node.kind) {
-                    Some(Kind::Directory(inner)) => tree = *inner,
-                    _ => return Ok(Held::Nothing),
-                }
-            }
-            let known = self.levels.get(level).filter(|(id, _)| *id == tree.id);
-            let found = match known {
-                Some((_, found)) => found.clone(),
-                None => {
-                    let found = find_in(view, &tree, name)?;
-                    self.levels.truncate(level);
-                    self.levels.push((tree.id, found.clone()));
-                    found
-                }
-            };
-            match found {
-                Some(entry) => held = Held::Entry(entry),
-                None => return Ok(Held::Nothing),
-            }
-        }
-        Ok(held)
+impl Met for EntryHandle {
+    fn node(&self) -> Option<&Node> {
+        self.get().map(|entry| &entry.node)
     }
 }
+
+type Trail<'a> = PathTrail<'a, EntryHandle>;
 
 fn find_in(view: &View, tree: &TreeRef, name: &[u8]) -> Result<Option<EntryHandle>, ViewError> {
     let directory = view.directory(tree)?;
@@ -88,6 +46,14 @@ fn find_in(view: &View, tree: &TreeRef, name: &[u8]) -> Result<Option<EntryHandl
 }
 
 impl View {
+    fn held(
+        &self,
+        trail: &mut Trail<'_>,
+        snapshot: &Snapshot,
+    ) -> Result<Held<EntryHandle>, ViewError> {
+        trail.follow(&snapshot.root, &mut |tree, name| find_in(self, tree, name))
+    }
+
     /// Returns the first snapshot of each distinct version of a path, oldest
     /// first. Versions differ if anything that is kept of them does. What
     /// cannot be read for damage counts as a version, so that it is seen.
@@ -105,11 +71,11 @@ impl View {
         list: &SnapshotList,
         path: &[u8],
     ) -> Result<Arc<[Version]>, ViewError> {
-        let mut walk = PathWalk::new(path);
+        let mut trail = Trail::new(path);
         let mut seen: HashSet<Digest256> = HashSet::new();
         let mut versions = Vec::new();
         for snapshot in list.oldest_first() {
-            let meaning = match walk.held(self, snapshot) {
+            let meaning = match self.held(&mut trail, snapshot) {
                 Ok(Held::Nothing) => continue,
                 Ok(Held::Root) => snapshot.root.meaning(),
                 Ok(Held::Entry(entry)) => match entry.get() {
@@ -133,10 +99,10 @@ impl View {
         list: &SnapshotList,
         path: &[u8],
     ) -> Result<Option<EntryHandle>, ViewError> {
-        let mut walk = PathWalk::new(path);
+        let mut trail = Trail::new(path);
         let mut damage = None;
         for snapshot in list.oldest_first().rev() {
-            match walk.held(self, snapshot) {
+            match self.held(&mut trail, snapshot) {
                 Ok(Held::Entry(entry)) => return Ok(Some(entry)),
                 Ok(Held::Nothing | Held::Root) => {}
                 Err(_) if self.is_gone(snapshot)? => {}

@@ -31,7 +31,7 @@ fn help_and_version_go_to_standard_output_with_code_0() {
     assert!(version.text().starts_with("icecore "), "{}", version.text());
     let commands = [
         "init", "create", "list", "show", "ls", "cat", "mount", "umount", "delete", "gc", "stats",
-        "tag", "undelete", "prune", "log", "check", "repair",
+        "tree", "find", "versions", "tag", "undelete", "prune", "log", "check", "repair",
     ];
     let overview = run(plain_command().arg("--help")).expect(0).text();
     for command in commands {
@@ -43,12 +43,15 @@ fn help_and_version_go_to_standard_output_with_code_0() {
 
 #[test]
 fn the_help_of_each_command_states_its_exit_codes_and_its_own_options_first() {
-    let commands: [(&[&str], &[u8]); 19] = [
+    let commands: [(&[&str], &[u8]); 22] = [
         (&["init"], &[11, 13]),
         (&["create"], &[3, 4, 10, 11, 13, 14]),
         (&["list"], &[4, 10, 13]),
         (&["show"], &[4, 10, 13]),
         (&["ls"], &[4, 10, 13]),
+        (&["tree"], &[4, 10, 13]),
+        (&["find"], &[4, 10, 13]),
+        (&["versions"], &[4, 10, 13]),
         (&["cat"], &[4, 10, 13]),
         (&["mount"], &[4, 10, 13, 14]),
         (&["umount"], &[]),

@@ -1,99 +1,106 @@
 //! `icecore ls`: lists a directory of a snapshot.
 
+use std::cmp::Reverse;
 use std::os::unix::ffi::OsStrExt as _;
 
-use serde::Serialize;
-
-use crate::base::id::hex;
-use crate::base::name::printable;
-use crate::cli::args::LsArguments;
 use crate::cli::context::Context;
 use crate::cli::exit::{CommandError, Outcome};
-use crate::cli::output::Output;
+use crate::cli::ls_options::LsArguments;
+use crate::cli::node_text::{NodeFacts, mode_text, owner_texts, size_text};
+use crate::cli::output::{JsonArray, Output};
 use crate::dag::{Kind, Node, TreeRef};
-use crate::repository::{Reader, Step};
-
-/// The fields of an entry in JSON; others may rely on their names.
-#[derive(Serialize)]
-struct Facts {
-    path: String,
-    kind: &'static str,
-    mode: String,
-    uid: u32,
-    gid: u32,
-    user: String,
-    group: String,
-    size: u64,
-    mtime: String,
-    links: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    target: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sha256: Option<String>,
-}
+use crate::repository::{Reader, RepositoryError, Step};
 
 pub(crate) fn run(context: &Context, arguments: &LsArguments) -> Result<Outcome, CommandError> {
     let reader = context.reader()?;
     let named = reader.find_snapshot_path(arguments.directory.as_bytes(), context.now)?;
     let _lease = reader.lease(named.id)?;
     let node = reader.resolve(&named)?;
-    let mut lister = Lister { context, arguments, output: Output::new(), facts: Vec::new() };
+    let mut lister = Lister {
+        context,
+        arguments,
+        output: Output::new(),
+        array: JsonArray::default(),
+        sorted: Vec::new(),
+        damaged: Vec::new(),
+    };
     match &node.kind {
         Kind::Directory(tree) => lister.directory(&reader, tree)?,
         _ => lister.entry(&named.path, &node)?,
     }
+    lister.print_sorted()?;
     if context.json {
-        lister.output.json(&lister.facts)?;
+        lister.array.end(&mut lister.output)?;
     }
     lister.output.finish()?;
-    Ok(Outcome::Done)
+    context.damaged(lister.damaged)
 }
 
 struct Lister<'a> {
     context: &'a Context,
     arguments: &'a LsArguments,
     output: Output,
-    facts: Vec<Facts>,
+    array: JsonArray,
+    /// What waits to be sorted, if that was asked for; else all is printed as it
+    /// comes.
+    sorted: Vec<(Vec<u8>, Node)>,
+    damaged: Vec<RepositoryError>,
 }
 
 impl Lister<'_> {
     /// Lists a directory, and with `--recursive` what is below, in the order of
-    /// paths.
+    /// paths. What is damaged is passed over, and told at the end.
     fn directory(&mut self, reader: &Reader, root: &TreeRef) -> Result<(), CommandError> {
+        let is_sorted = self.arguments.by_time || self.arguments.by_size;
         let mut walk = reader.walk(root);
-        while let Some(step) = walk.step()? {
-            let Step::Entry(node) = step else { continue };
-            self.entry(walk.path(), &node)?;
+        loop {
+            self.context.go_on()?;
+            let node = match walk.step() {
+                Ok(Some(Step::Entry(node))) => node,
+                Ok(Some(Step::Leave)) => continue,
+                Ok(None) => return Ok(()),
+                Err(error) if error.is_damage() => {
+                    self.damaged.push(error);
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            if is_sorted {
+                self.sorted.push((walk.path().to_vec(), node));
+            } else {
+                self.entry(walk.path(), &node)?;
+            }
             if !self.arguments.recursive {
                 walk.skip();
             }
         }
-        Ok(())
+    }
+
+    fn print_sorted(&mut self) -> Result<(), CommandError> {
+        let mut sorted = std::mem::take(&mut self.sorted);
+        if self.arguments.by_time {
+            sorted.sort_by_key(|(_, node)| Reverse(node.mtime));
+        } else {
+            sorted.sort_by_key(|(_, node)| Reverse(node.size()));
+        }
+        if self.arguments.reverse {
+            sorted.reverse();
+        }
+        sorted.iter().try_for_each(|(path, node)| self.entry(path, node))
     }
 
     fn entry(&mut self, path: &[u8], node: &Node) -> Result<(), CommandError> {
         if self.context.json {
-            self.facts.push(facts(path, node));
-            return Ok(());
+            return self.array.item(&mut self.output, &NodeFacts::new(path, node));
         }
         let mut line = Vec::new();
         if self.arguments.long {
-            let owner = |name: &str, number: u32| match name {
-                "" => number.to_string(),
-                name => printable(name.as_bytes()),
-            };
-            let size = match &node.kind {
-                Kind::BlockDevice(device) | Kind::CharDevice(device) => {
-                    format!("{}, {}", device.major, device.minor)
-                }
-                _ => node.size().to_string(),
-            };
+            let (owner, group) = owner_texts(node);
+            let size = size_text(node, self.arguments.human_readable);
             line = format!(
-                "{} {:>3} {:<8} {:<8} {size:>12} {} ",
+                "{} {:>3} {owner:<8} {group:<8} {size:>12} {} ",
                 mode_text(node),
                 node.link_count(),
-                owner(&node.owner.user, node.owner.uid),
-                owner(&node.owner.group, node.owner.gid),
                 node.mtime.to_local_text(),
             )
             .into_bytes();
@@ -106,64 +113,4 @@ impl Lister<'_> {
         line.push(b'\n');
         self.output.raw(&line)
     }
-}
-
-fn facts(path: &[u8], node: &Node) -> Facts {
-    let (target, sha256) = match &node.kind {
-        Kind::Symlink(target) => (Some(printable(target)), None),
-        Kind::File(content) => (None, content.known_sha256().map(|digest| hex(&digest))),
-        _ => (None, None),
-    };
-    Facts {
-        path: printable(path),
-        kind: kind_name(&node.kind),
-        mode: format!("{:04o}", node.mode),
-        uid: node.owner.uid,
-        gid: node.owner.gid,
-        user: node.owner.user.to_string(),
-        group: node.owner.group.to_string(),
-        size: node.size(),
-        mtime: node.mtime.to_rfc3339(),
-        links: node.link_count(),
-        target,
-        sha256,
-    }
-}
-
-const fn kind_name(kind: &Kind) -> &'static str {
-    match kind {
-        Kind::File(_) => "file",
-        Kind::Directory(_) => "directory",
-        Kind::Symlink(_) => "symlink",
-        Kind::Fifo => "fifo",
-        Kind::Socket => "socket",
-        Kind::BlockDevice(_) => "block device",
-        Kind::CharDevice(_) => "character device",
-    }
-}
-
-/// The ten characters of `ls -l`.
-fn mode_text(node: &Node) -> String {
-    let mut text = String::with_capacity(10);
-    text.push(match node.kind {
-        Kind::File(_) => '-',
-        Kind::Directory(_) => 'd',
-        Kind::Symlink(_) => 'l',
-        Kind::Fifo => 'p',
-        Kind::Socket => 's',
-        Kind::BlockDevice(_) => 'b',
-        Kind::CharDevice(_) => 'c',
-    });
-    for (shift, special, letter) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {
-        let bits = node.mode >> shift;
-        text.push(if bits & 4 != 0 { 'r' } else { '-' });
-        text.push(if bits & 2 != 0 { 'w' } else { '-' });
-        text.push(match (bits & 1 != 0, node.mode & special != 0) {
-            (true, true) => letter,
-            (false, true) => letter.to_ascii_uppercase(),
-            (true, false) => 'x',
-            (false, false) => '-',
-        });
-    }
-    text
 }

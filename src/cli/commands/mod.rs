@@ -7,6 +7,7 @@ mod create;
 mod create_request;
 mod delete;
 mod facts;
+mod find;
 mod gc;
 mod init;
 mod list;
@@ -23,8 +24,10 @@ mod repair;
 mod show;
 mod stats;
 mod tag;
+mod tree;
 mod umount;
 mod undelete;
+mod versions;
 
 use crate::cli::args::Command;
 use crate::cli::context::Context;
@@ -35,10 +38,12 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<Outcome, Comman
     match command {
         Command::Init => init::run(context),
         Command::Create(arguments) => create::run(context, *arguments),
-        Command::List { deleted: false } => list::run(context),
-        Command::List { deleted: true } => list::run_deleted(context),
+        Command::List(arguments) => list::run(context, &arguments),
         Command::Show { snapshot } => show::run(context, &snapshot),
         Command::Ls(arguments) => ls::run(context, &arguments),
+        Command::Find(arguments) => find::run(context, &arguments),
+        Command::Versions(arguments) => versions::run(context, &arguments),
+        Command::Tree(arguments) => tree::run(context, &arguments),
         Command::Cat { files } => cat::run(context, &files),
         Command::Mount(arguments) => mount::run(context, &arguments),
         Command::Umount { mountpoint, lazy } => umount::run(context, &mountpoint, lazy),

@@ -2,7 +2,8 @@
 //!
 //! Purpose: what the verbs that read whole trees share: a position in a
 //! directory ([`DirectoryCursor`]), a walk over everything below one
-//! ([`TreeWalk`]), the segments of a file, and a node by its path. Who jumps
+//! ([`TreeWalk`]), the segments of a file, a node by its path, and one path in many
+//! snapshots ([`PathTrail`]). Who jumps
 //! back and forth, as a mount does, uses the cached `view` instead.
 //!
 //! Invariants:
@@ -15,6 +16,7 @@
 mod cursor;
 mod path;
 mod segments;
+mod trail;
 mod walk;
 
 #[cfg(test)]
@@ -22,4 +24,5 @@ mod tests;
 
 pub use cursor::DirectoryCursor;
 pub use segments::VisitSegment;
+pub use trail::{Held, Met, PathTrail};
 pub use walk::{Step, TreeWalk};

@@ -1,0 +1,6 @@
+//! Looking for files and at directories without a mount: `find`, `versions`,
+//! `ls`, `tree`, `list`, `stats`.
+
+mod listing;
+mod search;
+mod versions;
