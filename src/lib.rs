@@ -9,7 +9,7 @@
 //! fuse                       the driver
 //! view                       the virtual tree of all snapshots
 //! ingest, gc, check, repair,
-//! find                       one verb each
+//! find, statistics           one verb each
 //! audit                      the chained log of operations
 //! repository                 open, lock, lease, read, write
 //! store                      ordered keys in families; RocksDB
@@ -52,5 +52,6 @@ pub mod patterns;
 pub mod repair;
 pub mod repository;
 pub mod retention;
+pub mod statistics;
 pub mod store;
 pub mod view;

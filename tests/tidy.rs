@@ -17,7 +17,7 @@ use text::{code, has_word, item_lines, name_after};
 
 /// The layers, from the ground up: a module, its layer, and the highest layer
 /// that it may import. Never another module of its own layer.
-const LAYERS: [(&str, u8, u8); 24] = [
+const LAYERS: [(&str, u8, u8); 25] = [
     ("base", 0, 0),
     ("chunking", 1, 0),
     ("compression", 1, 0),
@@ -43,6 +43,7 @@ const LAYERS: [(&str, u8, u8); 24] = [
     ("export", 4, 3),
     ("archive", 4, 3),
     ("find", 4, 3),
+    ("statistics", 4, 3),
     ("replicate", 4, 3),
 ];
 /// Modules that may import these and nothing else.

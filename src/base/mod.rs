@@ -12,4 +12,5 @@ pub mod limits;
 pub mod name;
 pub mod progress;
 pub mod sequences;
+pub mod ticks;
 pub mod time;

@@ -18,6 +18,7 @@ use crate::cli::list_options::ListArguments;
 use crate::cli::log_rules::LogRules;
 use crate::cli::ls_options::{LsArguments, TreeArguments};
 use crate::cli::policy::PolicyOptions;
+use crate::cli::stats_options::StatsArguments;
 use crate::compression::Compression;
 use crate::gc::MaxUnused;
 use crate::view::TimeFormat;
@@ -38,6 +39,8 @@ const READER: &[u8] = &[DAMAGE, NO_REPOSITORY, NEWER];
 const WRITER: &[u8] = &[DAMAGE, NO_REPOSITORY, BUSY, NEWER];
 /// What whoever asks before may meet.
 const ASKER: &[u8] = &[DAMAGE, NO_REPOSITORY, BUSY, NEWER, REFUSED];
+/// What whoever writes a chart may meet.
+const STATS: &[u8] = &[DAMAGE, NO_REPOSITORY, NEWER, REFUSED];
 const EVERY: &[u8] = &[INCOMPLETE, DAMAGE, NO_REPOSITORY, BUSY, NEWER, REFUSED];
 
 /// The foot of the help of a command that is given names of snapshots.
@@ -173,9 +176,9 @@ pub(crate) enum Command {
         #[arg(long, short)]
         yes: bool,
     },
-    /// Show sizes and counts of the repository
-    #[command(after_help = exit_status(READER))]
-    Stats,
+    /// Show sizes and counts of the repository or of some snapshots, and growth
+    #[command(after_help = names_and_exit_status(STATS))]
+    Stats(StatsArguments),
 }
 
 #[derive(Clone, Debug, Args)]

@@ -138,6 +138,14 @@ impl Context {
         Terminal::new(display, self.quiet, self.signals.clone())
     }
 
+    /// A monitor that shows a bar if a person watches, and never lines of JSON:
+    /// for commands that print one document.
+    pub(crate) fn bar(&self) -> Terminal {
+        let is_shown = !self.quiet && io::stderr().is_terminal();
+        let display = if is_shown { Display::Bar } else { Display::Nothing };
+        Terminal::new(display, self.quiet, self.signals.clone())
+    }
+
     /// A terminal that shows nothing, and knows of signals.
     pub(crate) fn silent(&self) -> Terminal {
         Terminal::new(Display::Nothing, true, self.signals.clone())

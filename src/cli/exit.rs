@@ -10,6 +10,7 @@ use crate::gc::GcError;
 use crate::ingest::IngestError;
 use crate::repair::RepairError;
 use crate::repository::RepositoryError;
+use crate::statistics::StatisticsError;
 use crate::store::StoreError;
 use crate::view::ViewError;
 
@@ -61,6 +62,8 @@ pub(crate) enum CommandError {
     Check(#[from] CheckError),
     #[error(transparent)]
     Find(#[from] FindError),
+    #[error(transparent)]
+    Statistics(#[from] StatisticsError),
     #[error(transparent)]
     Repair(#[from] RepairError),
     #[error(transparent)]
@@ -127,6 +130,7 @@ impl CommandError {
             Self::Gc(GcError::Unreadable { source, .. }) => repository(source),
             Self::Find(FindError::Repository(error)) => repository(error),
             Self::Find(FindError::Pattern(_)) => USAGE,
+            Self::Statistics(StatisticsError::Repository(error)) => repository(error),
             Self::Ingest(IngestError::Pattern(_)) => USAGE,
             Self::Ingest(error) => error.repository().map_or(FAILED, repository),
             Self::View(error) | Self::Mount(MountError::View(error)) => {
@@ -142,7 +146,7 @@ impl CommandError {
             Self::ClosedOutput => 0,
             Self::Signalled { signal, .. } => 128_u8.saturating_add(*signal),
             Self::Mount(_) | Self::Gc(_) | Self::Audit(_) => FAILED,
-            Self::Check(_) | Self::Find(_) | Self::Repair(_) => FAILED,
+            Self::Check(_) | Self::Find(_) | Self::Statistics(_) | Self::Repair(_) => FAILED,
             Self::Io { .. } | Self::Failed(_) => FAILED,
         }
     }

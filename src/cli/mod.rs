@@ -13,12 +13,14 @@
 
 mod args;
 mod audit;
+mod chart;
 mod commands;
 mod context;
 mod create_options;
 mod exit;
 mod find_options;
 mod list_options;
+mod locale;
 mod log_rules;
 mod ls_options;
 mod node_text;
@@ -29,6 +31,7 @@ mod progress;
 mod service_manager;
 mod signals;
 mod snapshot_options;
+mod stats_options;
 mod template;
 
 use std::env;

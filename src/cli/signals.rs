@@ -16,6 +16,7 @@ use crate::gc::GcError;
 use crate::ingest::IngestError;
 use crate::repair::RepairError;
 use crate::repository::RepositoryError;
+use crate::statistics::StatisticsError;
 
 /// The signal that asked the command to stop, if any did.
 #[derive(Clone, Debug, Default)]
@@ -83,6 +84,7 @@ impl Signals {
                 | CommandError::Gc(GcError::Cancelled)
                 | CommandError::Check(CheckError::Cancelled)
                 | CommandError::Find(FindError::Cancelled)
+                | CommandError::Statistics(StatisticsError::Cancelled)
                 | CommandError::Repair(RepairError::Cancelled)
         );
         match self.received() {

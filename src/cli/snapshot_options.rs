@@ -58,6 +58,12 @@ impl FilterOptions {
         })
     }
 
+    /// Whether they leave all.
+    pub(crate) fn is_empty(&self) -> bool {
+        let lists = self.host.is_empty() && self.tag.is_empty() && self.path.is_empty();
+        lists && self.since.is_none() && self.until.is_none() && self.latest.is_none()
+    }
+
     /// Leaves those snapshots that fit, but for `latest`.
     pub(crate) fn retain(
         &self,

@@ -7,13 +7,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use crate::base::id::{ChunkId, SnapshotId};
-use crate::base::name::EntryName;
 use crate::base::progress::{Monitor, Silent};
 use crate::base::time::Timestamp;
 use crate::chunking::ChunkerConfig;
 use crate::dag::*;
 use crate::find::*;
-use crate::repository::testing::{manifest, node};
+use crate::repository::testing::{directory_of, manifest, node};
 use crate::repository::*;
 
 /// The content of a snapshot: paths of files with their times.
@@ -35,8 +34,8 @@ impl Scene {
         let root = self.directory.path().join("repo");
         let writer = Writer::open(&root, "test", Duration::ZERO, &Silent).unwrap();
         let mut session = writer.begin().unwrap();
-        let files: Vec<_> = files.iter().map(|(path, seconds)| (&**path, *seconds)).collect();
-        let root = store(&mut session, &files);
+        let files: Vec<_> = files.iter().map(|(path, seconds)| (&**path, file(*seconds))).collect();
+        let root = directory_of(&mut session, &files);
         self.seconds += 1;
         session.commit(&manifest(root, self.seconds)).unwrap();
     }
@@ -44,29 +43,6 @@ impl Scene {
     fn reader(&self) -> Reader {
         Reader::open(&self.directory.path().join("repo")).unwrap()
     }
-}
-
-/// Stores a directory with files, whose paths are seen from it.
-fn store(session: &mut Session<'_>, files: &[(&str, i64)]) -> TreeRef {
-    let mut below: BTreeMap<&str, Vec<(&str, i64)>> = BTreeMap::new();
-    let mut entries: BTreeMap<&str, Node> = BTreeMap::new();
-    for (path, seconds) in files {
-        match path.split_once('/') {
-            Some((name, rest)) => below.entry(name).or_default().push((rest, *seconds)),
-            None => drop(entries.insert(path, file(*seconds))),
-        }
-    }
-    for (name, files) in below {
-        let tree = store(session, &files);
-        entries.insert(name, node(Kind::Directory(tree)));
-    }
-    let mut builder = DirectoryBuilder::new();
-    let mut put = |id, record: &Record| session.put_tree(id, record);
-    for (name, node) in entries {
-        let name = EntryName::new(name.as_bytes()).unwrap();
-        builder.push(Entry { name, node }, &mut put).unwrap();
-    }
-    builder.finish(&mut put).unwrap()
 }
 
 fn file(seconds: i64) -> Node {
@@ -238,13 +214,7 @@ fn chunks_are_found_in_short_and_in_long_lists() {
         node(Kind::File(Content { size, sha256: None, body }))
     };
     let (short, long) = (content(&mut session, 0..2), content(&mut session, 1..5000));
-    let mut builder = DirectoryBuilder::new();
-    let mut put = |id, record: &Record| session.put_tree(id, record);
-    for (name, node) in [("long", long), ("short", short)] {
-        let name = EntryName::new(name.as_bytes()).unwrap();
-        builder.push(Entry { name, node }, &mut put).unwrap();
-    }
-    let tree = builder.finish(&mut put).unwrap();
+    let tree = directory_of(&mut session, &[("long", long), ("short", short)]);
     scene.seconds += 1;
     session.commit(&manifest(tree, scene.seconds)).unwrap();
     drop(writer);
@@ -266,13 +236,7 @@ fn damage_is_told_with_its_path_and_the_rest_is_found() {
     let id = crate::base::id::TreeId::of(b"nowhere");
     let totals = Totals { files: 1, ..Totals::default() };
     let lost = node(Kind::Directory(TreeRef { id, hint: None, totals }));
-    let mut builder = DirectoryBuilder::new();
-    let mut put = |id, record: &Record| session.put_tree(id, record);
-    for (name, node) in [("lost", lost), ("z", file(1))] {
-        let name = EntryName::new(name.as_bytes()).unwrap();
-        builder.push(Entry { name, node }, &mut put).unwrap();
-    }
-    let tree = builder.finish(&mut put).unwrap();
+    let tree = directory_of(&mut session, &[("lost", lost), ("z", file(1))]);
     scene.seconds += 1;
     session.commit(&manifest(tree, scene.seconds)).unwrap();
     drop(writer);

@@ -1,9 +1,12 @@
 //! What tests of several modules build repositories from.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::base::name::EntryName;
 use crate::base::time::Timestamp;
-use crate::dag::{Counters, Kind, Manifest, Node, Owner, TreeRef};
+use crate::dag::{Counters, DirectoryBuilder, Entry, Kind, Manifest, Node, Owner, Record, TreeRef};
+use crate::repository::session::Session;
 
 /// A node with nothing special about it.
 pub(crate) fn node(kind: Kind) -> Node {
@@ -37,4 +40,27 @@ pub(crate) fn manifest(root: TreeRef, seconds: i64) -> Manifest {
         errors: vec![],
         root: node(Kind::Directory(root)),
     }
+}
+
+/// Stores a directory with files of any depth, whose paths are seen from it.
+pub(crate) fn directory_of(session: &mut Session<'_>, files: &[(&str, Node)]) -> TreeRef {
+    let mut below: BTreeMap<&str, Vec<(&str, Node)>> = BTreeMap::new();
+    let mut entries: BTreeMap<&str, Node> = BTreeMap::new();
+    for (path, file) in files {
+        match path.split_once('/') {
+            Some((name, rest)) => below.entry(name).or_default().push((rest, file.clone())),
+            None => drop(entries.insert(path, file.clone())),
+        }
+    }
+    for (name, files) in below {
+        let tree = directory_of(session, &files);
+        entries.insert(name, node(Kind::Directory(tree)));
+    }
+    let mut builder = DirectoryBuilder::new();
+    let mut put = |id, record: &Record| session.put_tree(id, record);
+    for (name, node) in entries {
+        let name = EntryName::new(name.as_bytes()).unwrap();
+        builder.push(Entry { name, node }, &mut put).unwrap();
+    }
+    builder.finish(&mut put).unwrap()
 }

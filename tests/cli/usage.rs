@@ -65,7 +65,7 @@ fn the_help_of_each_command_states_its_exit_codes_and_its_own_options_first() {
         (&["log", "prune"], &[4, 10, 11, 14]),
         (&["check"], &[4, 10, 13]),
         (&["repair"], &[4, 10, 11, 13, 14]),
-        (&["stats"], &[4, 10, 13]),
+        (&["stats"], &[4, 10, 13, 14]),
     ];
     for (command, codes) in commands {
         let help = run(plain_command().args(command).arg("--help")).expect(0).text();

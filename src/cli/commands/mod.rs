@@ -23,6 +23,7 @@ mod prune_report;
 mod repair;
 mod show;
 mod stats;
+mod stats_growth;
 mod tag;
 mod tree;
 mod umount;
@@ -55,6 +56,6 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<Outcome, Comman
         Command::Log(arguments) => log::run(context, &arguments),
         Command::Check(arguments) => check::run(context, &arguments),
         Command::Repair { dry_run, yes } => repair::run(context, dry_run, yes),
-        Command::Stats => stats::run(context),
+        Command::Stats(arguments) => stats::run(context, &arguments),
     }
 }

@@ -1,7 +1,6 @@
 //! `icecore tree`: a directory of a snapshot as a tree, with the sizes of all
 //! that lies below.
 
-use std::env;
 use std::os::unix::ffi::OsStrExt as _;
 
 use serde::Serialize;
@@ -11,6 +10,7 @@ use crate::base::limits::DIRECTORY_DEPTH_MAX;
 use crate::base::name::{EntryName, printable};
 use crate::cli::context::Context;
 use crate::cli::exit::{CommandError, Outcome};
+use crate::cli::locale::is_utf8;
 use crate::cli::ls_options::TreeArguments;
 use crate::cli::node_text::{NodeFacts, weight_text};
 use crate::cli::output::{JsonArray, Output};
@@ -74,14 +74,6 @@ pub(crate) fn run(context: &Context, arguments: &TreeArguments) -> Result<Outcom
     }
     drawer.output.finish()?;
     context.damaged(drawer.damaged)
-}
-
-/// Whether the locale says that the terminal knows more than ASCII.
-fn is_utf8() -> bool {
-    let set = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-    let locale = set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG"));
-    let locale = locale.unwrap_or_default().to_ascii_lowercase();
-    locale.contains("utf-8") || locale.contains("utf8")
 }
 
 /// A directory that is drawn.
