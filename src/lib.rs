@@ -9,7 +9,7 @@
 //! fuse                       the driver
 //! view                       the virtual tree of all snapshots
 //! ingest, gc, check, repair,
-//! find, statistics           one verb each
+//! find, statistics, diff     one verb each
 //! audit                      the chained log of operations
 //! repository                 open, lock, lease, read, write
 //! store                      ordered keys in families; RocksDB
@@ -42,6 +42,7 @@ pub mod cli;
 pub mod compression;
 pub mod crypto;
 pub mod dag;
+pub mod diff;
 pub mod find;
 pub mod fuse;
 pub mod gc;

@@ -19,6 +19,7 @@ mod cli;
 mod crash;
 mod create;
 mod damage;
+mod diff;
 mod failure;
 mod fidelity;
 mod find;

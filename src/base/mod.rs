@@ -1,5 +1,5 @@
 //! The ground that every layer stands on: ids, names, limits, codec, time,
-//! calendar and progress.
+//! calendar, progress, and which file systems are made up.
 //!
 //! Imports: nothing of ours.
 
@@ -9,6 +9,7 @@ pub mod format;
 pub mod hash;
 pub mod id;
 pub mod limits;
+pub mod mounts;
 pub mod name;
 pub mod progress;
 pub mod sequences;

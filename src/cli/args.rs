@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::base::hash::Digest256;
 use crate::base::id::parse_hex;
 use crate::base::time::parse_duration;
 use crate::check::ReadScope;
 use crate::cli::create_options::CreateArguments;
+use crate::cli::diff_options::{DIFF_NOTES, DiffArguments, ManifestArguments};
 use crate::cli::exit::{BUSY, DAMAGE, INCOMPLETE, NEWER, NO_REPOSITORY, REFUSED, exit_status};
 use crate::cli::find_options::{FindArguments, VersionsArguments};
 use crate::cli::list_options::ListArguments;
@@ -35,6 +37,8 @@ snapshot not younger than that: 2026-11-19, 2026-11-19T03:00, yesterday, 2h.";
 
 /// What whoever reads a repository may meet, beside what is always possible.
 const READER: &[u8] = &[DAMAGE, NO_REPOSITORY, NEWER];
+/// The same, beside a file system that may not be readable.
+const DIFFERENCE: &[u8] = &[INCOMPLETE, DAMAGE, NO_REPOSITORY, NEWER];
 /// What whoever writes to it may meet.
 const WRITER: &[u8] = &[DAMAGE, NO_REPOSITORY, BUSY, NEWER];
 /// What whoever asks before may meet.
@@ -125,6 +129,12 @@ pub(crate) enum Command {
         #[arg(required = true, value_name = "SNAPSHOT:PATH")]
         files: Vec<OsString>,
     },
+    /// Show what differs between snapshots, or between one and the running system
+    #[command(after_help = format!("{DIFF_NOTES}\n\n{}", names_and_exit_status(DIFFERENCE)))]
+    Diff(Box<DiffArguments>),
+    /// Print the SHA-256 of each file of a snapshot, for `sha256sum -c`
+    #[command(after_help = names_and_exit_status(READER))]
+    Manifest(ManifestArguments),
     /// Show all snapshots as read-only directories
     #[command(after_help = names_and_exit_status(&[DAMAGE, NO_REPOSITORY, NEWER, REFUSED]),
               allow_missing_positional = true)]
@@ -179,6 +189,12 @@ pub(crate) enum Command {
     /// Show sizes and counts of the repository or of some snapshots, and growth
     #[command(after_help = names_and_exit_status(STATS))]
     Stats(StatsArguments),
+    /// Print a script that lets a shell complete command lines
+    #[command(after_help = exit_status(&[]))]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
 }
 
 #[derive(Clone, Debug, Args)]

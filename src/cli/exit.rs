@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 
 use crate::audit::AuditError;
 use crate::check::CheckError;
+use crate::diff::DiffError;
 use crate::find::FindError;
 use crate::fuse::MountError;
 use crate::gc::GcError;
@@ -67,6 +68,8 @@ pub(crate) enum CommandError {
     #[error(transparent)]
     Repair(#[from] RepairError),
     #[error(transparent)]
+    Diff(#[from] DiffError),
+    #[error(transparent)]
     Audit(#[from] AuditError),
     /// What is kept is not what it should be.
     #[error("{0}")]
@@ -127,6 +130,7 @@ impl CommandError {
             Self::Repository(error) | Self::Gc(GcError::Repository(error)) => repository(error),
             Self::Check(CheckError::Repository(error))
             | Self::Repair(RepairError::Repository(error)) => repository(error),
+            Self::Diff(DiffError::Repository(error)) => repository(error),
             Self::Gc(GcError::Unreadable { source, .. }) => repository(source),
             Self::Find(FindError::Repository(error)) => repository(error),
             Self::Find(FindError::Pattern(_)) => USAGE,
@@ -146,7 +150,8 @@ impl CommandError {
             Self::ClosedOutput => 0,
             Self::Signalled { signal, .. } => 128_u8.saturating_add(*signal),
             Self::Mount(_) | Self::Gc(_) | Self::Audit(_) => FAILED,
-            Self::Check(_) | Self::Find(_) | Self::Statistics(_) | Self::Repair(_) => FAILED,
+            Self::Check(_) | Self::Repair(_) | Self::Diff(_) => FAILED,
+            Self::Find(_) | Self::Statistics(_) => FAILED,
             Self::Io { .. } | Self::Failed(_) => FAILED,
         }
     }
@@ -173,6 +178,8 @@ pub(crate) enum Outcome {
     Incomplete,
     /// Done, and damage was found.
     Damaged,
+    /// Done, and there are differences, where that was asked.
+    Different,
 }
 
 impl Outcome {
@@ -182,6 +189,7 @@ impl Outcome {
             Self::Done => 0,
             Self::Incomplete => INCOMPLETE,
             Self::Damaged => DAMAGE,
+            Self::Different => FAILED,
         }
     }
 }

@@ -17,6 +17,7 @@ mod chart;
 mod commands;
 mod context;
 mod create_options;
+mod diff_options;
 mod exit;
 mod find_options;
 mod list_options;

@@ -12,13 +12,13 @@ use std::sync::Arc;
 use rustix::fs::{FileType, OFlags};
 
 use crate::base::hash::sha256;
+use crate::base::mounts::PseudoFileSystems;
 use crate::base::name::EntryName;
 use crate::dag::LinkGroup;
 use crate::ingest::content::{ReadFailure, read_content};
 use crate::ingest::error::{SourceErrors, problem};
 use crate::ingest::item::{CHANGED, ItemJob, ItemReader, REPLACED, REREADS_MAX, WHOLE_BYTES_MAX};
 use crate::ingest::metadata::XattrSource;
-use crate::ingest::mounts::PseudoFileSystems;
 use crate::ingest::pipeline::{
     DirectoryMetadata, Emitter, EndedFile, EnteredDirectory, Event, Stopped,
 };
@@ -225,7 +225,8 @@ impl<'a> Recorder<'a> {
             return self.emitter.event(Event::Link { name, recorded, job });
         }
         // Files of the kernel do not say how long they are.
-        let is_endless = self.pseudo.type_of(met.status.device).is_some();
+        let is_endless =
+            self.pseudo.type_of(met.status.device.major, met.status.device.minor).is_some();
         if met.status.size <= WHOLE_BYTES_MAX && !is_endless {
             return self.emitter.item(name, recorded, job);
         }

@@ -13,6 +13,7 @@ use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 
 use crate::base::limits::DIRECTORY_DEPTH_MAX;
+use crate::base::mounts::PseudoFileSystems;
 use crate::base::name::{EntryName, printable};
 use crate::base::progress::Monitor;
 use crate::dag::Device;
@@ -20,7 +21,6 @@ use crate::ingest::error::{SourceErrors, problem};
 use crate::ingest::item::REPLACED;
 use crate::ingest::listing::Names;
 use crate::ingest::location::Location;
-use crate::ingest::mounts::PseudoFileSystems;
 use crate::ingest::pipeline::Stopped;
 use crate::ingest::selection::{IGNORE_FILE, IgnoreFiles, Selection};
 use crate::ingest::source::Place;
@@ -283,7 +283,7 @@ impl<'a, V: Visitor> Walker<'a, V> {
             return false;
         }
         let shown = printable(&self.real);
-        if let Some(kind) = self.context.pseudo.type_of(status.device) {
+        if let Some(kind) = self.context.pseudo.type_of(status.device.major, status.device.minor) {
             let note = format!("{shown}: left out, it is a pseudo file system ({kind})");
             self.walked.notes.push(note);
             return true;

@@ -31,7 +31,8 @@ fn help_and_version_go_to_standard_output_with_code_0() {
     assert!(version.text().starts_with("icecore "), "{}", version.text());
     let commands = [
         "init", "create", "list", "show", "ls", "cat", "mount", "umount", "delete", "gc", "stats",
-        "tree", "find", "versions", "tag", "undelete", "prune", "log", "check", "repair",
+        "tree", "find", "versions", "tag", "undelete", "prune", "log", "check", "repair", "diff",
+        "manifest", "completions",
     ];
     let overview = run(plain_command().arg("--help")).expect(0).text();
     for command in commands {
@@ -66,6 +67,9 @@ fn the_help_of_each_command_states_its_exit_codes_and_its_own_options_first() {
         (&["check"], &[4, 10, 13]),
         (&["repair"], &[4, 10, 11, 13, 14]),
         (&["stats"], &[4, 10, 13, 14]),
+        (&["diff"], &[3, 4, 10, 13]),
+        (&["manifest"], &[4, 10, 13]),
+        (&["completions"], &[]),
     ];
     for (command, codes) in commands {
         let help = run(plain_command().args(command).arg("--help")).expect(0).text();

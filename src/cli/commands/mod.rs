@@ -3,9 +3,12 @@
 mod cat;
 mod check;
 pub(crate) mod choose;
+mod completions;
 mod create;
 mod create_request;
 mod delete;
+mod diff;
+mod diff_report;
 mod facts;
 mod find;
 mod gc;
@@ -15,6 +18,7 @@ mod log;
 mod log_prune;
 mod log_verify;
 mod ls;
+mod manifest;
 mod mount;
 pub(crate) mod mount_helper;
 mod mount_log;
@@ -46,6 +50,8 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<Outcome, Comman
         Command::Versions(arguments) => versions::run(context, &arguments),
         Command::Tree(arguments) => tree::run(context, &arguments),
         Command::Cat { files } => cat::run(context, &files),
+        Command::Diff(arguments) => diff::run(context, &arguments),
+        Command::Manifest(arguments) => manifest::run(context, &arguments),
         Command::Mount(arguments) => mount::run(context, &arguments),
         Command::Umount { mountpoint, lazy } => umount::run(context, &mountpoint, lazy),
         Command::Tag(arguments) => tag::run(context, arguments),
@@ -57,5 +63,6 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<Outcome, Comman
         Command::Check(arguments) => check::run(context, &arguments),
         Command::Repair { dry_run, yes } => repair::run(context, dry_run, yes),
         Command::Stats(arguments) => stats::run(context, &arguments),
+        Command::Completions { shell } => completions::run(shell),
     }
 }

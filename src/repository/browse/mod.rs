@@ -2,8 +2,8 @@
 //!
 //! Purpose: what the verbs that read whole trees share: a position in a
 //! directory ([`DirectoryCursor`]), a walk over everything below one
-//! ([`TreeWalk`]), the segments of a file, a node by its path, and one path in many
-//! snapshots ([`PathTrail`]). Who jumps
+//! ([`TreeWalk`]), the segments and bytes of a file, a node by its path, and one
+//! path in many snapshots ([`PathTrail`]). Who jumps
 //! back and forth, as a mount does, uses the cached `view` instead.
 //!
 //! Invariants:
@@ -13,6 +13,7 @@
 //!
 //! Imports: `base`, `dag`, and the repository's objects.
 
+mod content;
 mod cursor;
 mod path;
 mod segments;
@@ -22,6 +23,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+pub use content::VisitBytes;
 pub use cursor::DirectoryCursor;
 pub use segments::VisitSegment;
 pub use trail::{Held, Met, PathTrail};

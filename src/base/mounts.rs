@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 use std::fs;
 
-use crate::dag::Device;
+/// The major and the minor number of a device.
+type DeviceNumbers = (u32, u32);
 
 /// File systems that the kernel makes up. tmpfs is none of them.
 const PSEUDO: [&str; 22] = [
@@ -34,26 +35,28 @@ const PSEUDO: [&str; 22] = [
 
 /// The pseudo file systems that are mounted, by device number.
 #[derive(Debug, Default)]
-pub(crate) struct PseudoFileSystems {
-    types: HashMap<Device, String>,
+pub struct PseudoFileSystems {
+    types: HashMap<DeviceNumbers, String>,
 }
 
 impl PseudoFileSystems {
     /// Reads the table of mounts. Without one, none is known.
-    pub(crate) fn read() -> Self {
+    #[must_use]
+    pub fn read() -> Self {
         let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         Self { types: table.lines().filter_map(parse_line).collect() }
     }
 
     /// The type of the pseudo file system on a device, if it is one.
-    pub(crate) fn type_of(&self, device: Device) -> Option<&str> {
-        self.types.get(&device).map(String::as_str)
+    #[must_use]
+    pub fn type_of(&self, major: u32, minor: u32) -> Option<&str> {
+        self.types.get(&(major, minor)).map(String::as_str)
     }
 }
 
 /// Takes the device and the type from a line such as
 /// `36 35 98:0 /root /mnt rw shared:1 - ext4 /dev/sda1 rw`.
-fn parse_line(line: &str) -> Option<(Device, String)> {
+fn parse_line(line: &str) -> Option<(DeviceNumbers, String)> {
     let (before, after) = line.split_once(" - ")?;
     let (major, minor) = before.split(' ').nth(2)?.split_once(':')?;
     let mut fields = after.split(' ');
@@ -62,7 +65,7 @@ fn parse_line(line: &str) -> Option<(Device, String)> {
         ("fuse", Some("icecore")) => "fuse.icecore",
         (kind, _) => kind,
     };
-    let device = Device { major: major.parse().ok()?, minor: minor.parse().ok()? };
+    let device = (major.parse().ok()?, minor.parse().ok()?);
     PSEUDO.contains(&kind).then(|| (device, kind.to_owned()))
 }
 
@@ -73,12 +76,9 @@ mod tests {
     #[test]
     fn only_pseudo_file_systems_are_listed() {
         let proc = "23 28 0:21 / /proc rw,nosuid shared:12 - proc proc rw";
-        assert_eq!(parse_line(proc), Some((Device { major: 0, minor: 21 }, "proc".to_owned())));
+        assert_eq!(parse_line(proc), Some(((0, 21), "proc".to_owned())));
         let ours = "99 28 0:50 / /my\\040mount ro - fuse.icecore icecore ro";
-        assert_eq!(
-            parse_line(ours),
-            Some((Device { major: 0, minor: 50 }, "fuse.icecore".to_owned()))
-        );
+        assert_eq!(parse_line(ours), Some(((0, 50), "fuse.icecore".to_owned())));
         assert_eq!(parse_line(&ours.replace("fuse.icecore", "fuse")), parse_line(ours));
         for real in ["24 1 8:1 / / rw - ext4 /dev/sda1 rw", "25 1 0:30 / /tmp rw - tmpfs t rw", ""]
         {
