@@ -34,6 +34,7 @@
 //! # }
 //! ```
 
+pub mod archive;
 pub mod audit;
 pub mod base;
 pub mod check;

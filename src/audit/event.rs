@@ -56,6 +56,10 @@ pub enum EventKind {
     SnapshotUnmounted,
     /// Content was read out.
     SnapshotRead,
+    /// A snapshot was written as an archive.
+    SnapshotExported,
+    /// A snapshot was made of an archive.
+    SnapshotImported,
     /// Space of what nothing needs was returned.
     GarbageCollected,
     /// A check found no damage.
@@ -64,6 +68,8 @@ pub enum EventKind {
     ValidationFailed,
     /// Old segments of this log were removed.
     LogPruned,
+    /// This log was written as an archive.
+    LogExported,
     /// An operation failed.
     OperationFailed,
 }
@@ -84,10 +90,13 @@ impl EventKind {
             Self::SnapshotMounted => "backup.snapshot.mounted",
             Self::SnapshotUnmounted => "backup.snapshot.unmounted",
             Self::SnapshotRead => "backup.snapshot.read",
+            Self::SnapshotExported => "backup.snapshot.exported",
+            Self::SnapshotImported => "backup.snapshot.imported",
             Self::GarbageCollected => "backup.garbage.collected",
             Self::ValidationSucceeded => "backup.validation.succeeded",
             Self::ValidationFailed => "backup.validation.failed",
             Self::LogPruned => "backup.log.pruned",
+            Self::LogExported => "backup.log.exported",
             Self::OperationFailed => "backup.operation.failed",
         }
     }

@@ -12,6 +12,7 @@ use crate::base::hash::Digest256;
 use crate::base::id::parse_hex;
 use crate::base::time::parse_duration;
 use crate::check::ReadScope;
+use crate::cli::archive_options::{DumpArguments, ExportArguments, ImportArguments};
 use crate::cli::create_options::CreateArguments;
 use crate::cli::diff_options::{DIFF_NOTES, DiffArguments, ManifestArguments};
 use crate::cli::exit::{BUSY, DAMAGE, INCOMPLETE, NEWER, NO_REPOSITORY, REFUSED, exit_status};
@@ -189,6 +190,15 @@ pub(crate) enum Command {
     /// Show sizes and counts of the repository or of some snapshots, and growth
     #[command(after_help = names_and_exit_status(STATS))]
     Stats(StatsArguments),
+    /// Write a file or a directory of a snapshot to standard output, or to a file
+    #[command(after_help = names_and_exit_status(&[DAMAGE, NO_REPOSITORY, NEWER, REFUSED]))]
+    Dump(DumpArguments),
+    /// Write snapshots, or the audit log, as archives that prove themselves
+    #[command(after_help = names_and_exit_status(&[DAMAGE, NO_REPOSITORY, NEWER, REFUSED]))]
+    Export(ExportArguments),
+    /// Make a snapshot of an archive, or unpack it, once all of it is verified
+    #[command(after_help = exit_status(EVERY))]
+    Import(ImportArguments),
     /// Print a script that lets a shell complete command lines
     #[command(after_help = exit_status(&[]))]
     Completions {

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write as _};
 
+use crate::archive::ArchiveError;
 use crate::audit::AuditError;
 use crate::check::CheckError;
 use crate::diff::DiffError;
@@ -71,6 +72,8 @@ pub(crate) enum CommandError {
     Diff(#[from] DiffError),
     #[error(transparent)]
     Audit(#[from] AuditError),
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// What is kept is not what it should be.
     #[error("{0}")]
     Damage(String),
@@ -141,6 +144,7 @@ impl CommandError {
                 error.repository().map_or(FAILED, repository)
             }
             Self::Mount(error) if error.is_refusal() => REFUSED,
+            Self::Archive(error) => archive(error),
             Self::Usage(_) => USAGE,
             Self::Refused(_) => REFUSED,
             Self::Audit(AuditError::NoRepository { .. }) => NO_REPOSITORY,
@@ -154,6 +158,17 @@ impl CommandError {
             Self::Find(_) | Self::Statistics(_) => FAILED,
             Self::Io { .. } | Self::Failed(_) => FAILED,
         }
+    }
+}
+
+fn archive(error: &ArchiveError) -> u8 {
+    match error {
+        ArchiveError::Repository(source) | ArchiveError::Unreadable { source, .. } => {
+            repository(source)
+        }
+        ArchiveError::Damaged { .. } => DAMAGE,
+        ArchiveError::Unsafe { .. } | ArchiveError::Occupied { .. } => REFUSED,
+        _ => FAILED,
     }
 }
 

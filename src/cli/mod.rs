@@ -11,6 +11,7 @@
 //!
 //! Imports: everything.
 
+mod archive_options;
 mod args;
 mod audit;
 mod chart;

@@ -9,6 +9,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::unregister;
 use signal_hook::{SigId, flag};
 
+use crate::archive::ArchiveError;
 use crate::check::CheckError;
 use crate::cli::exit::CommandError;
 use crate::find::FindError;
@@ -81,6 +82,7 @@ impl Signals {
             CommandError::Repository(
                 RepositoryError::Cancelled { .. } | RepositoryError::RebuildCancelled { .. }
             ) | CommandError::Ingest(IngestError::Cancelled)
+                | CommandError::Archive(ArchiveError::Cancelled)
                 | CommandError::Gc(GcError::Cancelled)
                 | CommandError::Check(CheckError::Cancelled)
                 | CommandError::Find(FindError::Cancelled)

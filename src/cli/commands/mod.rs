@@ -9,9 +9,12 @@ mod create_request;
 mod delete;
 mod diff;
 mod diff_report;
+mod dump;
+mod export;
 mod facts;
 mod find;
 mod gc;
+mod import;
 mod init;
 mod list;
 mod log;
@@ -63,6 +66,9 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<Outcome, Comman
         Command::Check(arguments) => check::run(context, &arguments),
         Command::Repair { dry_run, yes } => repair::run(context, dry_run, yes),
         Command::Stats(arguments) => stats::run(context, &arguments),
+        Command::Dump(arguments) => dump::run(context, &arguments),
+        Command::Export(arguments) => export::run(context, &arguments),
+        Command::Import(arguments) => import::run(context, &arguments),
         Command::Completions { shell } => completions::run(shell),
     }
 }
