@@ -53,6 +53,15 @@ impl Names {
             Self::Any(met) => any(met, path, is_directory),
         }
     }
+
+    /// Whether a path was met that is no directory. In our order only the last one
+    /// is known.
+    pub(super) fn has_file(&self, path: &[u8]) -> bool {
+        match self {
+            Self::Ordered(_) => false,
+            Self::Any(met) => met.get(&key(path)) == Some(&Met::Other),
+        }
+    }
 }
 
 /// `last` holds the names of the last path; behind a directory an empty one stands

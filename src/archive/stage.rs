@@ -10,7 +10,7 @@ use crate::archive::unpack::Target;
 use crate::base::hash::{StreamHash, sha256};
 use crate::base::id::TreeId;
 use crate::base::limits::{INLINE_CONTENT_BYTES_MAX, LABEL_BYTES_MAX};
-use crate::base::name::{EntryName, printable};
+use crate::base::name::EntryName;
 use crate::chunking::Chunker;
 use crate::compression::Compression;
 use crate::dag::{
@@ -136,19 +136,12 @@ impl<'a, 'session> Stage<'a, 'session> {
 
     /// Another link of a file that came before.
     fn link(&mut self, path: &[u8], first: &[u8]) -> Result<(), ArchiveError> {
-        let unknown = || ArchiveError::Damaged {
-            archive: "The archive".to_owned(),
-            place: format!(" at {}", printable(path)),
-            detail: format!("it is a link of {}, which did not come before", printable(first)),
-        };
+        let unknown = || ArchiveError::Internal("a link came before its file");
         let Some(entries) = &mut self.entries else {
             let node = self.linked.get(first).cloned().ok_or_else(unknown)?;
             return self.trees.put(self.session, path, node);
         };
         let node = entries.get_mut(&key(first)).ok_or_else(unknown)?;
-        if matches!(node.kind, Kind::Directory(_)) {
-            return Err(unknown());
-        }
         let group = match node.links {
             Some(links) => links.group,
             None => free_group(&self.groups, group_of(first), first),

@@ -85,8 +85,8 @@ struct Unpacking<'a, R: Read> {
     names: Option<Names>,
     /// Short digests of path, size and content of each file of ours.
     files: Vec<[u8; 16]>,
-    /// Size and content of those that have more links.
-    linked: HashMap<Vec<u8>, (u64, Option<Digest256>)>,
+    /// What has more links, in ours: size and content of the files among them.
+    linked: HashMap<Vec<u8>, Option<(u64, Option<Digest256>)>>,
     /// The entry at hand, for messages.
     present: Vec<u8>,
     unpacked: Unpacked,
@@ -239,12 +239,26 @@ impl<R: Read> Unpacking<'_, R> {
                 }
             }
             FoundKind::HardLink(first) => {
-                if let Some((size, digest)) = self.linked.get(first).copied() {
-                    self.files.push(short_digest(&found.path, size, digest.as_ref()));
+                match self.linked.get(first).copied() {
+                    Some(Some((size, digest))) => {
+                        self.files.push(short_digest(&found.path, size, digest.as_ref()));
+                    }
+                    Some(None) => {}
+                    None if self.names.as_ref().is_some_and(|names| names.has_file(first)) => {}
+                    None => {
+                        let first = printable(first);
+                        let detail = format!("it is a link of {first}, which did not come before");
+                        return Err(self.damaged(detail));
+                    }
                 }
                 self.target.entry(found)?;
             }
-            _ => self.target.entry(found)?,
+            _ => {
+                if is_own && found.links.is_some() {
+                    self.linked.insert(found.path.clone(), None);
+                }
+                self.target.entry(found)?;
+            }
         }
         match found.kind {
             FoundKind::Directory => self.unpacked.packed.dirs += 1,
@@ -257,7 +271,7 @@ impl<R: Read> Unpacking<'_, R> {
     fn file(&mut self, found: &Found, size: u64, digest: Option<Digest256>) {
         self.files.push(short_digest(&found.path, size, digest.as_ref()));
         if found.links.is_some() {
-            self.linked.insert(found.path.clone(), (size, digest));
+            self.linked.insert(found.path.clone(), Some((size, digest)));
         }
     }
 

@@ -12,6 +12,9 @@
 
 mod chain;
 
+#[cfg(test)]
+mod tests;
+
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};

@@ -99,6 +99,17 @@ impl Header {
         number(self.bytes(field))
     }
 
+    /// A time in seconds, which may lie before the epoch: GNU tar writes it in
+    /// binary then, as a complement of two.
+    pub(super) fn seconds(&self, field: Field) -> Option<i64> {
+        let bytes = self.bytes(field);
+        let (high, low) = bytes.split_at_checked(bytes.len().checked_sub(8)?)?;
+        if high.iter().all(|byte| *byte == 0xff) {
+            return Some(i64::from_be_bytes(low.try_into().ok()?)).filter(|number| *number < 0);
+        }
+        self.number(field).and_then(|number| i64::try_from(number).ok())
+    }
+
     /// Writes a text that fits, and tells whether it does.
     pub(super) fn put(&mut self, field: Field, text: &[u8]) -> bool {
         let room = self.0.get_mut(field.0..field.0 + field.1).unwrap_or_default();

@@ -20,6 +20,9 @@ mod reader;
 mod sparse;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub(super) use reader::{TarError, TarReader};
 pub(super) use sparse::{EXTENTS_MAX, Extent};
 pub(super) use writer::TarWriter;

@@ -314,8 +314,8 @@ fn found(
     let mtime = match time("mtime")? {
         Some(mtime) => mtime,
         None => header
-            .number(MTIME)
-            .and_then(|seconds| Timestamp::new(i64::try_from(seconds).ok()?, 0))
+            .seconds(MTIME)
+            .and_then(|seconds| Timestamp::new(seconds, 0))
             .map_or_else(|| malformed("the time is no number"), Ok)?,
     };
     let mode = number(header, MODE, "mode")? & u64::from(MODE_MASK);
