@@ -8,8 +8,9 @@
 //! cli                        the program
 //! fuse                       the driver
 //! view                       the virtual tree of all snapshots
-//! ingest, gc, check, repair,
-//! find, statistics, diff     one verb each
+//! ingest, restore, gc, check,
+//! repair, find, statistics,
+//! diff, archive              one verb each
 //! audit                      the chained log of operations
 //! repository                 open, lock, lease, read, write
 //! store                      ordered keys in families; RocksDB

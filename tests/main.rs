@@ -14,6 +14,7 @@
 
 mod support;
 
+mod archive;
 mod audit;
 mod cli;
 mod crash;

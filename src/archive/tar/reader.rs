@@ -230,12 +230,14 @@ impl<R: Read> TarReader<R> {
                 return malformed(format!("{path} is of an unknown kind {kind:?}"));
             }
         };
-        // Of a link only some programs store the content again; it is passed over.
-        (self.left, self.padding) = (stored - map_bytes, padding(stored));
-        if !matches!(kind, FoundKind::File { .. } | FoundKind::HardLink(_)) && header.kind() != b'D'
-        {
-            (self.left, self.padding) = (0, 0);
+        // Of what has no content the size is only told; but programs differ on links,
+        // so that one could hide members from another.
+        if matches!(kind, FoundKind::HardLink(_)) && stored > 0 {
+            return malformed("a hard link has content of its own");
         }
+        let has_content = matches!(header.kind(), 0 | b'0' | b'7' | b'S' | b'D');
+        let stored = if has_content { stored } else { 0 };
+        (self.left, self.padding) = (stored.saturating_sub(map_bytes), padding(stored));
         let path = clean(&path)?;
         check_target(&path, &kind)?;
         found(header, &records, path, kind)
