@@ -54,6 +54,7 @@ mod life;
 pub mod patterns;
 pub mod repair;
 pub mod repository;
+pub mod restore;
 pub mod retention;
 pub mod statistics;
 pub mod store;

@@ -45,6 +45,12 @@ impl PathPatterns {
         builder.build().map(Self).map_err(|error| invalid(&all(), error))
     }
 
+    /// No patterns.
+    #[must_use]
+    pub fn none() -> Self {
+        Self(Gitignore::empty())
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -21,6 +21,7 @@ use crate::cli::list_options::ListArguments;
 use crate::cli::log_rules::LogRules;
 use crate::cli::ls_options::{LsArguments, TreeArguments};
 use crate::cli::policy::PolicyOptions;
+use crate::cli::restore_options::RestoreArguments;
 use crate::cli::stats_options::StatsArguments;
 use crate::compression::Compression;
 use crate::gc::MaxUnused;
@@ -136,6 +137,9 @@ pub(crate) enum Command {
     /// Print the SHA-256 of each file of a snapshot, for `sha256sum -c`
     #[command(after_help = names_and_exit_status(READER))]
     Manifest(ManifestArguments),
+    /// Bring files of a snapshot back
+    #[command(after_help = names_and_exit_status(EVERY))]
+    Restore(Box<RestoreArguments>),
     /// Show all snapshots as read-only directories
     #[command(after_help = names_and_exit_status(&[DAMAGE, NO_REPOSITORY, NEWER, REFUSED]),
               allow_missing_positional = true)]

@@ -12,6 +12,7 @@ use crate::gc::GcError;
 use crate::ingest::IngestError;
 use crate::repair::RepairError;
 use crate::repository::RepositoryError;
+use crate::restore::RestoreError;
 use crate::statistics::StatisticsError;
 use crate::store::StoreError;
 use crate::view::ViewError;
@@ -31,7 +32,7 @@ const MEANINGS: [(u8, &str); 9] = [
     (0, "done"),
     (FAILED, "failed"),
     (USAGE, "usage"),
-    (INCOMPLETE, "done, but some source items could not be read"),
+    (INCOMPLETE, "done, but some items could not be read or restored"),
     (DAMAGE, "damage found"),
     (NO_REPOSITORY, "no repository there"),
     (BUSY, "repository busy"),
@@ -70,6 +71,8 @@ pub(crate) enum CommandError {
     Repair(#[from] RepairError),
     #[error(transparent)]
     Diff(#[from] DiffError),
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
     #[error(transparent)]
     Audit(#[from] AuditError),
     #[error(transparent)]
@@ -138,6 +141,8 @@ impl CommandError {
             Self::Find(FindError::Repository(error)) => repository(error),
             Self::Find(FindError::Pattern(_)) => USAGE,
             Self::Statistics(StatisticsError::Repository(error)) => repository(error),
+            Self::Restore(RestoreError::Repository(error)) => repository(error),
+            Self::Restore(RestoreError::Refused(_)) => REFUSED,
             Self::Ingest(IngestError::Pattern(_)) => USAGE,
             Self::Ingest(error) => error.repository().map_or(FAILED, repository),
             Self::View(error) | Self::Mount(MountError::View(error)) => {
@@ -154,7 +159,7 @@ impl CommandError {
             Self::ClosedOutput => 0,
             Self::Signalled { signal, .. } => 128_u8.saturating_add(*signal),
             Self::Mount(_) | Self::Gc(_) | Self::Audit(_) => FAILED,
-            Self::Check(_) | Self::Repair(_) | Self::Diff(_) => FAILED,
+            Self::Check(_) | Self::Repair(_) | Self::Restore(_) | Self::Diff(_) => FAILED,
             Self::Find(_) | Self::Statistics(_) => FAILED,
             Self::Io { .. } | Self::Failed(_) => FAILED,
         }
@@ -189,7 +194,7 @@ fn repository(error: &RepositoryError) -> u8 {
 pub(crate) enum Outcome {
     /// All was done.
     Done,
-    /// Done, but some source items could not be read whole.
+    /// Done, but some items could not be read or restored whole.
     Incomplete,
     /// Done, and damage was found.
     Damaged,

@@ -30,6 +30,7 @@ mod output;
 mod policy;
 mod profile;
 mod progress;
+mod restore_options;
 mod service_manager;
 mod signals;
 mod snapshot_options;

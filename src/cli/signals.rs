@@ -17,6 +17,7 @@ use crate::gc::GcError;
 use crate::ingest::IngestError;
 use crate::repair::RepairError;
 use crate::repository::RepositoryError;
+use crate::restore::RestoreError;
 use crate::statistics::StatisticsError;
 
 /// The signal that asked the command to stop, if any did.
@@ -88,6 +89,7 @@ impl Signals {
                 | CommandError::Find(FindError::Cancelled)
                 | CommandError::Statistics(StatisticsError::Cancelled)
                 | CommandError::Repair(RepairError::Cancelled)
+                | CommandError::Restore(RestoreError::Cancelled)
         );
         match self.received() {
             Some(signal) if cancelled => {

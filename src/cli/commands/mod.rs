@@ -28,6 +28,10 @@ mod mount_log;
 mod prune;
 mod prune_report;
 mod repair;
+mod restore;
+mod restore_report;
+mod restore_rollback;
+mod restore_undo;
 mod show;
 mod stats;
 mod stats_growth;
@@ -55,6 +59,7 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<Outcome, Comman
         Command::Cat { files } => cat::run(context, &files),
         Command::Diff(arguments) => diff::run(context, &arguments),
         Command::Manifest(arguments) => manifest::run(context, &arguments),
+        Command::Restore(arguments) => restore::run(context, &arguments),
         Command::Mount(arguments) => mount::run(context, &arguments),
         Command::Umount { mountpoint, lazy } => umount::run(context, &mountpoint, lazy),
         Command::Tag(arguments) => tag::run(context, arguments),

@@ -1,0 +1,112 @@
+//! A file in the target that is there while a restore is under way.
+//!
+//! It tells people that what they see is not all, keeps two restores from
+//! working in the same target, and lets one that was cut short go on: a target that
+//! was empty when it began holds nothing of anybody else's.
+
+use std::io::{Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, openat, unlinkat};
+use rustix::io::Errno;
+
+use crate::base::id::SnapshotId;
+use crate::restore::error::RestoreError;
+use crate::restore::status::Status;
+
+/// Its name.
+pub(super) const MARKER: &str = ".icecore-restore-unfinished";
+/// Its first words where the target was empty before.
+const FRESH: &str = "into an empty directory";
+const OCCUPIED: &str = "into a directory with other files";
+const BYTES_MAX: u64 = 64 << 10;
+
+/// The marker of one target.
+#[derive(Debug)]
+pub(super) struct Marker {
+    text: String,
+    held: Mutex<Option<OwnedFd>>,
+}
+
+/// What a marker says of the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// There is none.
+    Nothing,
+    /// An earlier restore of something else, or among other files.
+    Another,
+    /// An earlier restore of the same into what was empty.
+    Same,
+}
+
+fn text(id: SnapshotId, path: &[u8], is_fresh: bool) -> String {
+    let what = if is_fresh { FRESH } else { OCCUPIED };
+    let path = crate::base::name::printable(path);
+    format!(
+        "An icecore restore {what} is under way, or was cut short; run it again to finish it.\n\
+         {id}:{path}\n"
+    )
+}
+
+/// Looks for a marker that this user left.
+pub(super) fn find(
+    target: &OwnedFd,
+    id: SnapshotId,
+    path: &[u8],
+    euid: u32,
+) -> Result<Found, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match openat(target, MARKER, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(Found::Nothing),
+        opened => opened?,
+    };
+    if Status::of_file(&file)?.uid != euid {
+        return Ok(Found::Another);
+    }
+    let mut found = String::new();
+    let read = std::fs::File::from(file).take(BYTES_MAX).read_to_string(&mut found);
+    let is_same = read.is_ok() && found == text(id, path, true);
+    Ok(if is_same { Found::Same } else { Found::Another })
+}
+
+impl Marker {
+    pub(super) fn new(id: SnapshotId, path: &[u8], is_fresh: bool) -> Self {
+        Self { text: text(id, path, is_fresh), held: Mutex::default() }
+    }
+
+    /// Makes it, if this run has not yet.
+    pub(super) fn raise(&self, target: &OwnedFd, path: &[u8]) -> Result<(), RestoreError> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.is_some() {
+            return Ok(());
+        }
+        let failed = || RestoreError::target("write to", path);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(target, MARKER, flags, Mode::RUSR | Mode::WUSR).map_err(failed())?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+            return Err(RestoreError::Busy { path: super::error::shown(path) });
+        }
+        let copy = file.try_clone().map_err(|_| failed()(Errno::MFILE))?;
+        let mut writer = std::fs::File::from(copy);
+        let written = writer.set_len(0).and_then(|()| writer.write_all(self.text.as_bytes()));
+        if let Err(error) = written {
+            let code = error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error);
+            if code == Errno::NOSPC {
+                return Err(RestoreError::Full { path: super::error::shown(path) });
+            }
+            return Err(failed()(code));
+        }
+        *held = Some(file);
+        Ok(())
+    }
+
+    /// Takes it away, since all is done. One that an earlier run left goes too.
+    pub(super) fn lower(&self, target: &OwnedFd) {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if held.is_some() {
+            // Should it stay, it says too little, never too much.
+            let _ = unlinkat(target, MARKER, AtFlags::empty());
+        }
+    }
+}
