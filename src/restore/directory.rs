@@ -64,10 +64,10 @@ impl Directory {
     /// Whether new items in it inherit an ACL.
     pub(super) fn has_default_acl(&self) -> bool {
         *self.has_default_acl.get_or_init(|| {
-            let mut buffer = [0_u8; 0];
             let handle = self.handle.as_ref().filter(|_| !self.is_fresh);
             handle.is_some_and(|handle| {
-                fgetxattr(handle, c"system.posix_acl_default", &mut buffer).is_ok()
+                let read = fgetxattr(handle, c"system.posix_acl_default", &mut [0_u8; 1]);
+                matches!(read, Ok(_) | Err(Errno::RANGE))
             })
         })
     }

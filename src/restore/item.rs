@@ -200,8 +200,7 @@ impl Run<'_> {
         let mut path = through_proc(directory.as_fd()).into_bytes();
         path.push(b'/');
         path.extend_from_slice(name);
-        let mut names = [0_u8; 0];
-        match llistxattr(path.as_slice(), &mut names) {
+        match llistxattr(path.as_slice(), &mut [0_u8; 1]) {
             Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
             _ => {}
         }
