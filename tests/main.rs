@@ -28,5 +28,6 @@ mod frozen;
 mod gc;
 mod mount;
 mod prune;
+mod restore;
 mod service;
 mod views;

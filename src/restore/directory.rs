@@ -4,13 +4,12 @@
 //! Every step down is one name, opened without following symlinks, so nothing that
 //! anybody plants or swaps below the target leads outside of it.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{AtFlags, Mode, OFlags, chmod, fchmod, fgetxattr, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
-use std::os::fd::AsFd as _;
 
 use crate::base::name::EntryName;
 use crate::dag::Node;
@@ -281,6 +280,9 @@ impl Run<'_> {
     }
 
     fn finish(&self, directory: &Directory) -> Result<(), ItemError> {
+        if self.is_excused(&directory.path) {
+            return Ok(());
+        }
         let (Some(handle), Some(entered)) = (&directory.handle, &directory.status) else {
             return Ok(());
         };

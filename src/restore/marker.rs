@@ -83,7 +83,11 @@ impl Marker {
         }
         let failed = || RestoreError::target("write to", path);
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = openat(target, MARKER, flags, Mode::RUSR | Mode::WUSR).map_err(failed())?;
+        let full = || RestoreError::Full { path: super::error::shown(path) };
+        let file = match openat(target, MARKER, flags, Mode::RUSR | Mode::WUSR) {
+            Err(Errno::NOSPC | Errno::DQUOT) => return Err(full()),
+            opened => opened.map_err(failed())?,
+        };
         if flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
             return Err(RestoreError::Busy { path: super::error::shown(path) });
         }
@@ -92,10 +96,8 @@ impl Marker {
         let written = writer.set_len(0).and_then(|()| writer.write_all(self.text.as_bytes()));
         if let Err(error) = written {
             let code = error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error);
-            if code == Errno::NOSPC {
-                return Err(RestoreError::Full { path: super::error::shown(path) });
-            }
-            return Err(failed()(code));
+            let is_full = matches!(code, Errno::NOSPC | Errno::DQUOT);
+            return Err(if is_full { full() } else { failed()(code) });
         }
         *held = Some(file);
         Ok(())

@@ -85,9 +85,14 @@ pub fn restore(
     let is_fresh = target.was_fresh();
     run.marker = (!request.in_place).then(|| Marker::new(id, path, is_fresh));
     let directory = Arc::new(target.into_directory(root_metadata(request, &start)));
-    if target_is_marked(&directory) {
-        // What an earlier run left goes, even if nothing else is to be done.
-        let _ = run.touch(&directory);
+    // What an earlier run left goes, even if nothing else is to be done.
+    let cleaned = match target_is_marked(&directory) {
+        true => run.touch(&directory).and_then(|()| run.remove_leftovers(&directory)),
+        false => run.remove_leftovers(&directory),
+    };
+    if let Err(error) = cleaned {
+        run.settle(b"", error);
+        run.outcome()?;
     }
     run_workers(&run, directory.clone(), start)?;
     let outcome = run.outcome();

@@ -4,6 +4,7 @@
 //! the content lies in the repository; what is in them goes to the sink, which
 //! hands it to workers or does it at once.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::base::name::EntryName;
@@ -64,6 +65,9 @@ pub(super) struct Walker<'a, 'b> {
     sink: &'b mut Sink<'b>,
     root: Arc<Directory>,
     levels: Vec<Level>,
+    /// Whether the paths that were restored are directories, where several may
+    /// become one.
+    taken: HashMap<Vec<u8>, bool>,
     /// The sources of the snapshot, if directories above them are only passed.
     sources: Option<Vec<Vec<u8>>>,
 }
@@ -80,7 +84,7 @@ impl<'a, 'b> Walker<'a, 'b> {
             };
             manifest.sources.iter().map(trimmed).collect()
         });
-        Self { run, sink, root, levels: Vec::new(), sources }
+        Self { run, sink, root, levels: Vec::new(), taken: HashMap::new(), sources }
     }
 
     /// Walks from the start to the end, or until the run is stopped.
@@ -213,8 +217,12 @@ impl<'a, 'b> Walker<'a, 'b> {
     fn single(&mut self, name: EntryName, node: Node) {
         let last = self.levels.len() - 1;
         let Some(directory) = self.materialize(last) else { return self.pass_over(&node) };
+        let path = directory.path_of(name.as_bytes());
+        if !self.takes(&path, false) {
+            return self.pass_over(&node);
+        }
         let is_marker = directory.path.is_empty() && name.as_bytes() == MARKER.as_bytes();
-        if is_marker || self.run.is_excused(&directory.path_of(name.as_bytes())) {
+        if is_marker || self.run.is_excused(&path) {
             return self.pass_over(&node);
         }
         self.run.monitor.path(std::path::Path::new(std::ffi::OsStr::new(name.as_os_str())));
@@ -227,6 +235,23 @@ impl<'a, 'b> Walker<'a, 'b> {
     fn path_of(&self, name: &EntryName) -> Vec<u8> {
         let path = self.levels.last().map(|level| level.path.as_slice());
         join(path.unwrap_or_default(), name.as_bytes())
+    }
+
+    /// Takes a path of the target for an item of the snapshot, unless another one
+    /// has it that lost the beginning of its own.
+    fn takes(&mut self, path: &[u8], is_directory: bool) -> bool {
+        if self.run.request.strip_components == 0 {
+            return true;
+        }
+        let before = self.taken.insert(path.to_vec(), is_directory);
+        let is_free = before.is_none_or(|before| before && is_directory);
+        if !is_free {
+            self.taken.insert(path.to_vec(), before.unwrap_or_default());
+            let problem = "another item of the snapshot has the same path without its beginning, \
+                           so this one is left out";
+            self.run.problem(path, problem);
+        }
+        is_free
     }
 
     /// Counts what is not restored as done.
@@ -269,18 +294,33 @@ impl<'a, 'b> Walker<'a, 'b> {
         let known = |level: &Level| !matches!(level.place, Place::Waiting);
         let first = self.levels.iter().take(index + 1).rposition(known)?;
         for at in first..index {
-            let (above, below) = self.levels.split_at_mut(at + 1);
-            let (Some(above), Some(level)) = (above.last(), below.first_mut()) else { break };
-            level.place = match (&above.place, &level.entry) {
-                (Place::There(parent), Some((name, node))) => {
-                    enter(self.run, parent, name, node, level.is_passed)
-                }
-                _ => Place::Barred,
-            };
+            let place = self.enter(at);
+            if let Some(level) = self.levels.get_mut(at + 1) {
+                level.place = place;
+            }
         }
         match &self.levels.get(index)?.place {
             Place::There(directory) => Some(directory.clone()),
             Place::Waiting | Place::Barred => None,
+        }
+    }
+
+    /// Enters the level behind one that was entered.
+    fn enter(&mut self, at: usize) -> Place {
+        let parent = match self.levels.get(at).map(|level| &level.place) {
+            Some(Place::There(parent)) => parent.clone(),
+            _ => return Place::Barred,
+        };
+        let entry = self.levels.get(at + 1).and_then(|level| level.entry.as_ref());
+        let path = entry.map(|(name, _)| parent.path_of(name.as_bytes())).unwrap_or_default();
+        if !self.takes(&path, true) {
+            return Place::Barred;
+        }
+        match self.levels.get(at + 1) {
+            Some(Level { entry: Some((name, node)), is_passed, .. }) => {
+                enter(self.run, &parent, name, node, *is_passed)
+            }
+            _ => Place::Barred,
         }
     }
 

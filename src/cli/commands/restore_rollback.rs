@@ -181,6 +181,9 @@ pub(crate) fn save(
         }
         target => target.map_err(found)?,
     };
+    let mut collected = collected;
+    // A directory that a file takes the place of is both deleted and replaced.
+    collected.replaced.dedup();
     let snapshot = match collected.replaced.is_empty() {
         true => None,
         false => Some(take_snapshot(context, &target, &collected.replaced)?),
