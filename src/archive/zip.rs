@@ -269,7 +269,7 @@ fn dos_time(node: &Node) -> (u16, u16) {
     let numbers: Vec<u16> = text.split(' ').filter_map(|number| number.parse().ok()).collect();
     match *numbers.as_slice() {
         [year @ 1980..=2107, month, day, hour, minute, second] => {
-            ((year - 1980) << 9 | month << 5 | day, hour << 11 | minute << 5 | second / 2)
+            (((year - 1980) << 9) | (month << 5) | day, (hour << 11) | (minute << 5) | (second / 2))
         }
         _ => (1 << 5 | 1, 0),
     }

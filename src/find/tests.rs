@@ -32,7 +32,7 @@ impl Scene {
 
     fn take(&mut self, files: &Files) {
         let root = self.directory.path().join("repo");
-        let writer = Writer::open(&root, "test", Duration::ZERO, &Silent).unwrap();
+        let writer = Writer::open(&root, None, "test", Duration::ZERO, &Silent).unwrap();
         let mut session = writer.begin().unwrap();
         let files: Vec<_> = files.iter().map(|(path, seconds)| (&**path, file(*seconds))).collect();
         let root = directory_of(&mut session, &files);
@@ -197,11 +197,11 @@ fn a_directory_is_one_version_whatever_is_in_it() {
 fn chunks_are_found_in_short_and_in_long_lists() {
     let mut scene = Scene::new();
     let root = scene.directory.path().join("repo");
-    let writer = Writer::open(&root, "test", Duration::ZERO, &Silent).unwrap();
+    let writer = Writer::open(&root, None, "test", Duration::ZERO, &Silent).unwrap();
     let mut session = writer.begin().unwrap();
     let content = |session: &mut Session<'_>, numbers: std::ops::Range<u32>| {
         let mut builder = ChunkListBuilder::new();
-        let mut put = |id, record: &Record| session.put_list(id, record);
+        let mut put = |record: &Record| session.put_list(record);
         for number in numbers {
             let id = ChunkId::of(&number.to_be_bytes());
             builder.push(Segment::Chunk { id, bytes: 1, hint: None }, &mut put).unwrap();
@@ -231,7 +231,7 @@ fn chunks_are_found_in_short_and_in_long_lists() {
 fn damage_is_told_with_its_path_and_the_rest_is_found() {
     let mut scene = Scene::new();
     let root = scene.directory.path().join("repo");
-    let writer = Writer::open(&root, "test", Duration::ZERO, &Silent).unwrap();
+    let writer = Writer::open(&root, None, "test", Duration::ZERO, &Silent).unwrap();
     let mut session = writer.begin().unwrap();
     let id = crate::base::id::TreeId::of(b"nowhere");
     let totals = Totals { files: 1, ..Totals::default() };

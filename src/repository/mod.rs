@@ -52,9 +52,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use browse::{
-    DirectoryCursor, Held, Met, PathTrail, Step, TreeWalk, VisitBytes, VisitSegment,
-};
+pub use browse::{DirectoryCursor, Held, Met, PathTrail, Step, TreeWalk, VisitBytes, VisitSegment};
 pub use catalog::Catalog;
 pub use config::Config;
 pub use damaged::DamagedRecord;

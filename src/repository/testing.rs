@@ -57,7 +57,7 @@ pub(crate) fn directory_of(session: &mut Session<'_>, files: &[(&str, Node)]) ->
         entries.insert(name, node(Kind::Directory(tree)));
     }
     let mut builder = DirectoryBuilder::new();
-    let mut put = |id, record: &Record| session.put_tree(id, record);
+    let mut put = |record: &Record| session.put_tree(record);
     for (name, node) in entries {
         let name = EntryName::new(name.as_bytes()).unwrap();
         builder.push(Entry { name, node }, &mut put).unwrap();

@@ -31,7 +31,7 @@ impl Scene {
     /// Takes a snapshot of files, each of these chunks.
     fn take(&mut self, files: &BTreeMap<String, Vec<u8>>) -> SnapshotId {
         let root = self.directory.path().join("repo");
-        let writer = Writer::open(&root, "test", Duration::ZERO, &Silent).unwrap();
+        let writer = Writer::open(&root, None, "test", Duration::ZERO, &Silent).unwrap();
         let mut session = writer.begin().unwrap();
         let mut nodes = Vec::new();
         for (path, chunks) in files {
@@ -54,10 +54,10 @@ fn file(session: &mut Session<'_>, chunks: &[u8]) -> Node {
         let (id, bytes) = (ChunkId::of(&plain), plain.len() as u32);
         let envelope = envelope::seal(&plain, Compression::default());
         let segment = session.put_chunk(PreparedChunk::New { id, bytes, envelope }).unwrap();
-        let mut put = |id, record: &Record| session.put_list(id, record);
+        let mut put = |record: &Record| session.put_list(record);
         builder.push(segment, &mut put).unwrap();
     }
-    let mut put = |id, record: &Record| session.put_list(id, record);
+    let mut put = |record: &Record| session.put_list(record);
     let body = builder.finish(&mut put).unwrap();
     let size = chunks.iter().map(|number| 300 + u64::from(*number)).sum();
     node(Kind::File(Content { size, sha256: None, body }))
