@@ -99,7 +99,8 @@ fn compare(
     let roots =
         (root(&before, before_node, &inner, follow), root(&after, after_node, &inner, follow));
     let terminal = terminal(context);
-    let comparison = Comparison::new(&reader, roots, &root_path, &options, &terminal)?;
+    let comparison = Comparison::new(&reader, roots, &root_path, &options, &terminal)
+        .inspect_err(|_| terminal.finish())?;
     let labels = (
         Label::new(&arguments.before, is_stored(&before), is_itself),
         Label::new(&arguments.after, is_stored(&after), is_itself),

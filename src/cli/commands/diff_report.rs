@@ -327,11 +327,15 @@ fn details(difference: &Difference) -> Vec<String> {
         | Change::Renamed { before, after, fields, .. } => (before, after, fields),
     };
     let has_content = fields.contains(&Field::Content);
-    // Whoever writes to a file changes its mtime.
-    let told = fields.iter().filter(|field| !(has_content && **field == Field::Mtime));
+    // The letter says that content differs, and whoever writes changes the mtime.
+    let told = fields.iter().filter(|field| match field {
+        Field::Content => before.size() != after.size(),
+        Field::Mtime => !has_content,
+        _ => true,
+    });
     told.map(|field| match field {
         Field::Type => format!("{} -> {}", before.kind_name(), after.kind_name()),
-        Field::Content if before.size() != after.size() => {
+        Field::Content => {
             format!("{} -> {}", format::bytes(before.size()), format::bytes(after.size()))
         }
         Field::Mode => format!("mode {:04o} -> {:04o}", before.mode, after.mode),
