@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds icecore and puts it into a prefix (default /usr/local), with the mount
-# helpers in /sbin, where mount(8) looks for them. With DESTDIR all of it goes
+# helpers in /sbin, where mount(8) looks for them, and completions for bash, zsh
+# and fish. With DESTDIR all of it goes
 # below that. `scripts/install.sh --uninstall [PREFIX]` takes it away again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -26,8 +27,15 @@ if [ "$prefix" != /usr/local ] && [ "$prefix" != /usr ]; then
     helpers=("$prefix/sbin/mount.icecore" "$prefix/sbin/mount.fuse.icecore")
 fi
 
+# Where the shells look for what completes command lines.
+declare -A completions=(
+    [bash]="$prefix/share/bash-completion/completions/icecore"
+    [zsh]="$prefix/share/zsh/site-functions/_icecore"
+    [fish]="$prefix/share/fish/vendor_completions.d/icecore.fish"
+)
+
 if [ "$uninstall" = yes ]; then
-    for path in "$program" "${helpers[@]}"; do
+    for path in "$program" "${helpers[@]}" "${completions[@]}"; do
         rm -f "$root$path"
     done
     exit 0
@@ -41,6 +49,12 @@ say "Installing into $root$prefix"
 strip=()
 command -v strip >/dev/null && strip=(--strip)
 install -D -m 755 "${strip[@]}" "${ICECORE_BINARY:-$BINARY}" "$root$program"
+for shell in "${!completions[@]}"; do
+    path="$root${completions[$shell]}"
+    mkdir -p "$(dirname "$path")"
+    "${ICECORE_BINARY:-$BINARY}" completions "$shell" >"$path"
+    chmod 644 "$path"
+done
 for helper in "${helpers[@]}"; do
     mkdir -p "$root$(dirname "$helper")"
     ln -sf "$program" "$root$helper"

@@ -222,8 +222,20 @@ fn the_script_installs_program_and_helpers_and_takes_them_away_again() {
             let to = std::fs::read_link(scratch.join(link)).expect("the link is there");
             assert_eq!(to, Path::new(&program));
         }
+        let completions = [
+            "bash-completion/completions/icecore",
+            "zsh/site-functions/_icecore",
+            "fish/vendor_completions.d/icecore.fish",
+        ]
+        .map(|path| scratch.join(&format!("{}/share/{path}", &prefix[1..])));
+        for script in &completions {
+            let text = std::fs::read_to_string(script).expect("the script is there");
+            assert!(text.contains("manifest"), "{} knows the commands", script.display());
+        }
+        run_tool("bash", args!["-n", &completions[0]]);
         install(&["--uninstall", prefix]);
         assert!(!scratch.join(&program[1..]).exists());
+        assert!(completions.iter().all(|script| !script.exists()));
         assert!(links.iter().all(|link| scratch.join(link).symlink_metadata().is_err()));
     }
 }
