@@ -30,9 +30,33 @@ fn help_and_version_go_to_standard_output_with_code_0() {
     let version = run(plain_command().arg("--version")).expect(0);
     assert!(version.text().starts_with("icecore "), "{}", version.text());
     let commands = [
-        "init", "create", "list", "show", "ls", "cat", "mount", "umount", "delete", "gc", "stats",
-        "tree", "find", "versions", "tag", "undelete", "prune", "log", "check", "repair", "diff",
-        "manifest", "completions",
+        "init",
+        "create",
+        "list",
+        "show",
+        "ls",
+        "cat",
+        "mount",
+        "umount",
+        "delete",
+        "gc",
+        "stats",
+        "tree",
+        "find",
+        "versions",
+        "tag",
+        "undelete",
+        "prune",
+        "log",
+        "check",
+        "repair",
+        "diff",
+        "manifest",
+        "restore",
+        "dump",
+        "export",
+        "import",
+        "completions",
     ];
     let overview = run(plain_command().arg("--help")).expect(0).text();
     for command in commands {
@@ -44,7 +68,7 @@ fn help_and_version_go_to_standard_output_with_code_0() {
 
 #[test]
 fn the_help_of_each_command_states_its_exit_codes_and_its_own_options_first() {
-    let commands: [(&[&str], &[u8]); 22] = [
+    let commands: &[(&[&str], &[u8])] = &[
         (&["init"], &[11, 13]),
         (&["create"], &[3, 4, 10, 11, 13, 14]),
         (&["list"], &[4, 10, 13]),
@@ -67,11 +91,15 @@ fn the_help_of_each_command_states_its_exit_codes_and_its_own_options_first() {
         (&["check"], &[4, 10, 13]),
         (&["repair"], &[4, 10, 11, 13, 14]),
         (&["stats"], &[4, 10, 13, 14]),
+        (&["restore"], &[3, 4, 10, 11, 13, 14]),
+        (&["dump"], &[4, 10, 13, 14]),
+        (&["export"], &[4, 10, 13, 14]),
+        (&["import"], &[3, 4, 10, 11, 13, 14]),
         (&["diff"], &[3, 4, 10, 13]),
         (&["manifest"], &[4, 10, 13]),
         (&["completions"], &[]),
     ];
-    for (command, codes) in commands {
+    for &(command, codes) in commands {
         let help = run(plain_command().args(command).arg("--help")).expect(0).text();
         let (_, status) = help.split_once("Exit status:\n").expect("it says how it ends");
         let first = |line: &str| line.split_whitespace().next().map(str::to_owned);
