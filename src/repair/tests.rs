@@ -137,6 +137,32 @@ fn a_lost_chunk_is_left_out_of_a_sibling_and_comes_back_with_its_content() {
 }
 
 #[test]
+fn damaged_notes_and_deleted_snapshots_are_set_aside_and_the_former_pin() {
+    let scene = scene();
+    let gone = snapshot(&scene.writer, 3..5);
+    scene.writer.delete_snapshots(&[gone]).unwrap();
+    let note = [b"note/".as_slice(), scene.id.as_bytes()].concat();
+    let deleted = [b"deleted/".as_slice(), gone.as_bytes()].concat();
+    write(&scene.writer, |batch| {
+        batch.put(Family::Meta, note.clone(), b"rotten".as_slice());
+        batch.put(Family::Meta, deleted.clone(), b"rotten too".as_slice());
+    });
+    assert_eq!(scene.writer.catalog().unwrap().damaged.len(), 1);
+    let report = run(&scene.writer);
+    assert_eq!(report.removed.len(), 2, "{report:?}");
+    let catalog = scene.writer.catalog().unwrap();
+    assert!(catalog.damaged.is_empty());
+    assert!(catalog.is_pinned(&scene.id, crate::base::time::Timestamp::now()));
+    assert!(scene.writer.deleted_snapshots().unwrap().damaged.is_empty());
+    for (key, value) in [(note, b"rotten".as_slice()), (deleted, b"rotten too")] {
+        let aside = [b"damaged/".as_slice(), &key].concat();
+        let kept = scene.writer.store().get(Family::Meta, &aside).unwrap();
+        assert_eq!(kept.as_deref(), Some(value));
+    }
+    assert!(run(&scene.writer).is_clean());
+}
+
+#[test]
 fn a_damaged_manifest_is_set_aside_and_its_tree_becomes_a_snapshot_again() {
     let scene = scene();
     write(&scene.writer, |batch| {
