@@ -42,7 +42,14 @@ take() {
     "$BINARY" create --description "$label" --host frozen "$@" tree
 }
 
-"$BINARY" init
+case "${1:-}" in
+    # The password is that of all encrypted repositories of the tests.
+    *encrypted*)
+        export ICECORE_PASSWORD='correct horse'
+        "$BINARY" init --encrypt --kdf-memory 1MiB --kdf-passes 1
+        ;;
+    *) "$BINARY" init ;;
+esac
 sources make tree
 take first --time 2026-01-01T00:00:00Z --tag yearly
 sources change tree

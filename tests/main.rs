@@ -21,6 +21,7 @@ mod crash;
 mod create;
 mod damage;
 mod diff;
+mod encryption;
 mod failure;
 mod fidelity;
 mod find;

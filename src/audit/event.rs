@@ -12,11 +12,13 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::audit::details::{self, Details};
 use crate::audit::error::AuditError;
 use crate::base::hash::{Digest256, StreamHash};
 use crate::base::id::{SnapshotId, hex, parse_hex};
 use crate::base::limits::EVENT_BYTES_MAX;
 use crate::base::time::{Timestamp, parse_expression};
+use crate::crypto::SealingKey;
 
 /// Precedes what is hashed.
 const TAG: &[u8] = b"icecore event 1\0";
@@ -66,6 +68,16 @@ pub enum EventKind {
     ValidationSucceeded,
     /// A check found damage.
     ValidationFailed,
+    /// A password or key was tried that is none of the repository's.
+    PasswordRefused,
+    /// A key file was added.
+    KeyAdded,
+    /// A key file was removed.
+    KeyRemoved,
+    /// A key file took the place of another one.
+    KeyChanged,
+    /// The master key was shown, to be kept on paper.
+    KeyExported,
     /// Old segments of this log were removed.
     LogPruned,
     /// This log was written as an archive.
@@ -95,6 +107,11 @@ impl EventKind {
             Self::GarbageCollected => "backup.garbage.collected",
             Self::ValidationSucceeded => "backup.validation.succeeded",
             Self::ValidationFailed => "backup.validation.failed",
+            Self::PasswordRefused => "backup.password.refused",
+            Self::KeyAdded => "backup.key.added",
+            Self::KeyRemoved => "backup.key.removed",
+            Self::KeyChanged => "backup.key.changed",
+            Self::KeyExported => "backup.key.exported",
             Self::LogPruned => "backup.log.pruned",
             Self::LogExported => "backup.log.exported",
             Self::OperationFailed => "backup.operation.failed",
@@ -152,13 +169,30 @@ pub struct Record {
     snapshots: Vec<SnapshotId>,
     paths: Vec<String>,
     payload: Map<String, Value>,
+    details: Details,
 }
 
 impl Record {
     /// Begins a record.
     #[must_use]
     pub fn new(kind: EventKind) -> Self {
-        Self { kind, snapshots: Vec::new(), paths: Vec::new(), payload: Map::new() }
+        Self {
+            kind,
+            snapshots: Vec::new(),
+            paths: Vec::new(),
+            payload: Map::new(),
+            details: Details::Clear,
+        }
+    }
+
+    /// Says how its paths and facts are written. Those of [`EventKind::LogPruned`]
+    /// are part of the chain, tell nothing of content, and stay as they are.
+    #[must_use]
+    pub fn with_details(mut self, details: Details) -> Self {
+        if self.kind != EventKind::LogPruned {
+            self.details = details;
+        }
+        self
     }
 
     /// Names snapshots that it is about.
@@ -224,14 +258,14 @@ fn cut(text: &str) -> String {
 
 /// The fields of an event without its hash, in the order of a line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Body {
+pub(super) struct Body {
     sequence: u64,
-    id: String,
+    pub(super) id: String,
     time: String,
-    r#type: String,
+    pub(super) r#type: String,
     actor: Actor,
-    subject: Subject,
-    payload: Map<String, Value>,
+    pub(super) subject: Subject,
+    pub(super) payload: Map<String, Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     torn: Option<Torn>,
     previous: String,
@@ -279,6 +313,7 @@ impl Event {
                 torn: torn.take(),
                 previous: hex(&last.hash),
             };
+            let body = record.details.apply(body)?;
             events.push(Self::seal(body, last.hash)?);
         }
         Ok(events)
@@ -381,6 +416,17 @@ impl Event {
     #[must_use]
     pub const fn payload(&self) -> &Map<String, Value> {
         &self.body.payload
+    }
+
+    /// The same event with its details in the clear, if they are sealed with this
+    /// key. Its line then shows them; its hash is still that of the line in the log.
+    #[must_use]
+    pub fn unsealed(&self, key: &SealingKey) -> Option<Self> {
+        let body = details::open(&self.body, key)?;
+        let text = serde_json::to_string(&body).ok()?;
+        let open = text.strip_suffix('}')?;
+        let line = format!("{open}{HASH_FIELD}{}{HASH_END}", hex(&self.link.hash));
+        Some(Self { body, line, ..self.clone() })
     }
 
     /// What a torn append left before it.

@@ -13,10 +13,13 @@
 //!   nothing else between two events is accepted.
 //! - Readers take no lock.
 //!
-//! Imports: `base`, and of `repository` where its files are.
+//! - In an encrypted repository no event tells a name, a path or a tag in the clear.
+//!
+//! Imports: `base`, `crypto`, and of `repository` where its files are.
 
 mod anchor;
 mod append;
+mod details;
 mod error;
 mod event;
 mod follow;
@@ -33,6 +36,7 @@ use std::path::PathBuf;
 
 pub use anchor::Anchor;
 pub use append::Rotation;
+pub use details::Details;
 pub use error::AuditError;
 pub use event::{Actor, Event, EventKind, Record, Subject, Torn};
 pub use follow::Follower;

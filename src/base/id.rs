@@ -197,11 +197,23 @@ pub fn parse_hex(text: &str) -> Option<Digest256> {
     }
     let mut digest = [0_u8; DIGEST_BYTES];
     for (byte, pair) in digest.iter_mut().zip(digits.chunks_exact(2)) {
-        let high = char::from(pair[0]).to_digit(16)?;
-        let low = char::from(pair[1]).to_digit(16)?;
-        *byte = u8::try_from(high << 4 | low).ok()?;
+        *byte = hex_byte(pair)?;
     }
     Some(digest)
+}
+
+/// Returns the bytes that hexadecimal digits mean.
+#[must_use]
+pub fn parse_hex_bytes(text: &str) -> Option<Vec<u8>> {
+    let pairs = text.as_bytes().chunks(2);
+    pairs.map(hex_byte).collect()
+}
+
+fn hex_byte(pair: &[u8]) -> Option<u8> {
+    let &[high, low] = pair else { return None };
+    let high = char::from(high).to_digit(16)?;
+    let low = char::from(low).to_digit(16)?;
+    u8::try_from(high << 4 | low).ok()
 }
 
 #[cfg(test)]

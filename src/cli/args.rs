@@ -15,13 +15,17 @@ use crate::check::ReadScope;
 use crate::cli::archive_options::{DumpArguments, ExportArguments, ImportArguments};
 use crate::cli::create_options::CreateArguments;
 use crate::cli::diff_options::{DIFF_NOTES, DiffArguments, ManifestArguments};
-use crate::cli::exit::{BUSY, DAMAGE, INCOMPLETE, NEWER, NO_REPOSITORY, REFUSED, exit_status};
+use crate::cli::exit::{
+    BUSY, DAMAGE, INCOMPLETE, NEWER, NO_REPOSITORY, REFUSED, WRONG_PASSWORD, exit_status,
+};
 use crate::cli::find_options::{FindArguments, VersionsArguments};
+use crate::cli::key_options::{InitArguments, KeyAction};
 use crate::cli::list_options::ListArguments;
 use crate::cli::log_rules::LogRules;
 use crate::cli::ls_options::{LsArguments, TreeArguments};
 use crate::cli::policy::PolicyOptions;
 use crate::cli::restore_options::RestoreArguments;
+use crate::cli::secrets::SecretSource;
 use crate::cli::stats_options::StatsArguments;
 use crate::compression::Compression;
 use crate::gc::MaxUnused;
@@ -38,16 +42,18 @@ A snapshot is named by its id or any unique prefix of it, by `latest` or
 snapshot not younger than that: 2026-11-19, 2026-11-19T03:00, yesterday, 2h.";
 
 /// What whoever reads a repository may meet, beside what is always possible.
-const READER: &[u8] = &[DAMAGE, NO_REPOSITORY, NEWER];
+const READER: &[u8] = &[DAMAGE, NO_REPOSITORY, WRONG_PASSWORD, NEWER];
 /// The same, beside a file system that may not be readable.
-const DIFFERENCE: &[u8] = &[INCOMPLETE, DAMAGE, NO_REPOSITORY, NEWER];
+const DIFFERENCE: &[u8] = &[INCOMPLETE, DAMAGE, NO_REPOSITORY, WRONG_PASSWORD, NEWER];
 /// What whoever writes to it may meet.
-const WRITER: &[u8] = &[DAMAGE, NO_REPOSITORY, BUSY, NEWER];
+const WRITER: &[u8] = &[DAMAGE, NO_REPOSITORY, BUSY, WRONG_PASSWORD, NEWER];
 /// What whoever asks before may meet.
-const ASKER: &[u8] = &[DAMAGE, NO_REPOSITORY, BUSY, NEWER, REFUSED];
+const ASKER: &[u8] = &[DAMAGE, NO_REPOSITORY, BUSY, WRONG_PASSWORD, NEWER, REFUSED];
 /// What whoever writes a chart may meet.
-const STATS: &[u8] = &[DAMAGE, NO_REPOSITORY, NEWER, REFUSED];
-const EVERY: &[u8] = &[INCOMPLETE, DAMAGE, NO_REPOSITORY, BUSY, NEWER, REFUSED];
+const STATS: &[u8] = &[DAMAGE, NO_REPOSITORY, WRONG_PASSWORD, NEWER, REFUSED];
+const EVERY: &[u8] = &[INCOMPLETE, DAMAGE, NO_REPOSITORY, BUSY, WRONG_PASSWORD, NEWER, REFUSED];
+/// What whoever changes keys may meet.
+const KEEPER: &[u8] = &[NO_REPOSITORY, WRONG_PASSWORD, NEWER, REFUSED];
 
 /// The foot of the help of a command that is given names of snapshots.
 fn names_and_exit_status(codes: &[u8]) -> String {
@@ -88,6 +94,8 @@ pub(crate) struct GlobalArguments {
     /// The configuration file with profiles and policies
     #[arg(long, global = true, default_value = "/etc/icecore.toml", value_name = "FILE")]
     pub(crate) config: PathBuf,
+    #[command(flatten)]
+    pub(crate) secrets: SecretSource,
     /// How long a writing command waits for another one
     #[arg(long, global = true, default_value = "5m", value_parser = duration,
           value_name = "DURATION")]
@@ -97,8 +105,8 @@ pub(crate) struct GlobalArguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Make a repository
-    #[command(after_help = exit_status(&[BUSY, NEWER]))]
-    Init,
+    #[command(after_help = exit_status(&[BUSY, NEWER, REFUSED]))]
+    Init(InitArguments),
     /// Take a snapshot of files and directories
     #[command(after_help = exit_status(EVERY))]
     Create(Box<CreateArguments>),
@@ -141,7 +149,7 @@ pub(crate) enum Command {
     #[command(after_help = names_and_exit_status(EVERY))]
     Restore(Box<RestoreArguments>),
     /// Show all snapshots as read-only directories
-    #[command(after_help = names_and_exit_status(&[DAMAGE, NO_REPOSITORY, NEWER, REFUSED]),
+    #[command(after_help = names_and_exit_status(&[DAMAGE, NO_REPOSITORY, WRONG_PASSWORD, NEWER, REFUSED]),
               allow_missing_positional = true)]
     Mount(MountArguments),
     /// Take a mount away
@@ -191,14 +199,17 @@ pub(crate) enum Command {
         #[arg(long, short)]
         yes: bool,
     },
+    /// Manage the passwords and keys of an encrypted repository
+    #[command(subcommand, after_help = exit_status(KEEPER))]
+    Key(KeyAction),
     /// Show sizes and counts of the repository or of some snapshots, and growth
     #[command(after_help = names_and_exit_status(STATS))]
     Stats(StatsArguments),
     /// Write a file or a directory of a snapshot to standard output, or to a file
-    #[command(after_help = names_and_exit_status(&[DAMAGE, NO_REPOSITORY, NEWER, REFUSED]))]
+    #[command(after_help = names_and_exit_status(&[DAMAGE, NO_REPOSITORY, WRONG_PASSWORD, NEWER, REFUSED]))]
     Dump(DumpArguments),
     /// Write snapshots, or the audit log, as archives that prove themselves
-    #[command(after_help = names_and_exit_status(&[DAMAGE, NO_REPOSITORY, NEWER, REFUSED]))]
+    #[command(after_help = names_and_exit_status(&[DAMAGE, NO_REPOSITORY, WRONG_PASSWORD, NEWER, REFUSED]))]
     Export(ExportArguments),
     /// Make a snapshot of an archive, or unpack it, once all of it is verified
     #[command(after_help = exit_status(EVERY))]
@@ -256,6 +267,9 @@ pub(crate) struct MountArguments {
     /// Say so on standard output once the mount serves, then let go of it
     #[arg(long, hide = true, requires = "foreground")]
     pub(crate) announce: bool,
+    /// Read the repository's master key from standard input
+    #[arg(long, hide = true, requires = "announce")]
+    pub(crate) key_from_stdin: bool,
 }
 
 #[derive(Debug, Args)]

@@ -8,10 +8,10 @@ use std::cell::Cell;
 use std::io::{self, Write as _};
 use std::time::Instant;
 
-use crate::audit::{Actor, AuditError, AuditLog, EventKind, Record};
+use crate::audit::{Actor, AuditError, AuditLog, Details, EventKind, Record};
 use crate::cli::context::{Context, host, user};
-use crate::cli::exit::CommandError;
-use crate::repository::Layout;
+use crate::cli::exit::{CommandError, WRONG_PASSWORD};
+use crate::repository::{Layout, is_encrypted};
 
 /// Records what one run of a command does.
 pub(crate) struct Trail<'a> {
@@ -69,10 +69,36 @@ impl Trail<'_> {
         }
         let duration = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         let record = record.count("duration_ms", duration).count("exit_code", code.into());
+        let record = record.with_details(details(self.context));
         let log = AuditLog::new(&Layout::new(&self.context.repository));
         let error = log.append(&actor(), &record).err()?;
         let is_told = error.is_read_only() || matches!(error, AuditError::NoRepository { .. });
         (!is_told).then(|| format!("The audit log lacks this operation: {error}"))
+    }
+}
+
+/// How the paths and facts of events are written: in an encrypted repository not in
+/// the clear.
+fn details(context: &Context) -> Details {
+    let is_encrypted = is_encrypted(&Layout::new(&context.repository));
+    match (context.known_key(), is_encrypted) {
+        (Some(key), _) => Details::Sealed(key.keys().log),
+        (None, Ok(false)) => Details::Clear,
+        (None, _) => Details::Omitted,
+    }
+}
+
+/// Records that a password or a key was tried that is none of the repository's.
+pub(crate) fn password_refused(context: &Context, what: &str) {
+    let record = Record::new(EventKind::PasswordRefused)
+        .text("operation", &format!("unlock by {what}"))
+        .count("exit_code", WRONG_PASSWORD.into())
+        .with_details(Details::Omitted);
+    let log = AuditLog::new(&Layout::new(&context.repository));
+    if let Err(error) = log.append(&actor(), &record)
+        && !error.is_read_only()
+    {
+        let _ = writeln!(io::stderr(), "icecore: The audit log lacks a wrong password: {error}");
     }
 }
 

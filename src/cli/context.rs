@@ -3,19 +3,26 @@
 use std::env;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::Mode;
 use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit, umask,
+};
 
 use crate::base::time::Timestamp;
 use crate::cli::args::GlobalArguments;
+use crate::cli::audit;
 use crate::cli::exit::{CommandError, Outcome};
+use crate::cli::profile::Place;
 use crate::cli::progress::{Display, Terminal};
+use crate::cli::secrets::{self, SecretSource};
 use crate::cli::signals::Signals;
-use crate::crypto::MasterKey;
-use crate::repository::{Reader, RepositoryError, Writer};
+use crate::crypto::{KeyKind, MasterKey};
+use crate::repository::{Keyring, Layout, Reader, RepositoryError, Unlocked, Writer, is_encrypted};
 
 const NOT_CONFIRMED: &str = "Not confirmed; nothing was changed";
 
@@ -32,16 +39,24 @@ pub(crate) struct Context {
     pub(crate) json: bool,
     /// Whether only errors are printed.
     pub(crate) quiet: bool,
+    /// Where the repository's password or key comes from.
+    pub(crate) secrets: SecretSource,
+    /// The repository's key, once it was looked for.
+    key: Arc<OnceLock<Option<MasterKey>>>,
     /// How long to wait for another writer.
     pub(crate) wait: Duration,
     /// The time that time expressions are seen from.
     pub(crate) now: Timestamp,
+    /// The mode mask that the user has set, for what others run.
+    pub(crate) umask: Mode,
     /// Signals that ask the command to stop.
     pub(crate) signals: Signals,
 }
 
 impl Context {
     pub(crate) fn new(arguments: &GlobalArguments) -> Result<Self, CommandError> {
+        // What a repository is made of is for its owner alone.
+        let umask = umask(Mode::from_raw_mode(0o077));
         let environment = env::var_os("ICECORE_REPO").map(PathBuf::from);
         let (repository, is_named) = match &arguments.repo {
             // What the environment says counts for less than a profile.
@@ -54,16 +69,23 @@ impl Context {
             config: arguments.config.clone(),
             json: arguments.json,
             quiet: arguments.quiet,
+            secrets: arguments.secrets.clone(),
+            key: Arc::default(),
             wait: arguments.wait,
             now: Timestamp::now(),
             signals: Signals::install()?,
+            umask,
         })
     }
 
     /// The same for the repository that a profile names, unless the command line
-    /// names one.
-    pub(crate) fn for_profile(&self, repository: Option<&Path>) -> Result<Self, CommandError> {
+    /// names one, with the password or key that it names, unless the command line
+    /// does.
+    pub(crate) fn for_profile(&self, place: &Place) -> Result<Self, CommandError> {
         let mut context = self.clone();
+        context.secrets = context.secrets.or(place.secrets.clone());
+        context.key = Arc::default();
+        let repository = place.repository.as_deref();
         if let Some(repository) = repository.filter(|_| !self.is_repository_named) {
             context.repository = absolute(repository)?;
         }
@@ -76,12 +98,27 @@ impl Context {
             let both = "The repository is named twice: by --repo and as SOURCE".to_owned();
             return Err(CommandError::Usage(both));
         }
-        self.for_profile(Some(repository))
+        self.for_profile(&Place { repository: Some(repository.to_owned()), ..Place::default() })
     }
 
     /// The key of the repository, if it is encrypted.
     pub(crate) fn key(&self) -> Result<Option<MasterKey>, CommandError> {
-        Ok(None)
+        if let Some(key) = self.key.get() {
+            return Ok(key.clone());
+        }
+        let key = unlock(self)?.map(|unlocked| unlocked.master);
+        Ok(self.key.get_or_init(|| key).clone())
+    }
+
+    /// The same without asking or trying anything.
+    pub(crate) fn known_key(&self) -> Option<&MasterKey> {
+        self.key.get()?.as_ref()
+    }
+
+    /// Uses a key that somebody else has unlocked.
+    pub(crate) fn set_key(&self, key: MasterKey) {
+        conceal();
+        self.key.get_or_init(|| Some(key));
     }
 
     /// Opens the repository for reading.
@@ -209,7 +246,7 @@ impl Context {
             )));
         }
         let _ = write!(io::stderr(), "{question} [y/N] ");
-        let answer = self.answer()?;
+        let answer = self.answer(NOT_CONFIRMED)?;
         if matches!(answer.trim(), "y" | "Y" | "yes") {
             return Ok(());
         }
@@ -218,13 +255,13 @@ impl Context {
 
     /// Reads a line of standard input. A signal ends that: reading alone would go
     /// on, since signals are noted and interrupt nothing.
-    fn answer(&self) -> Result<String, CommandError> {
+    pub(crate) fn answer(&self, otherwise: &str) -> Result<String, CommandError> {
         let stdin = io::stdin();
         let timeout = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
         loop {
             if let Some(signal) = self.signals.received() {
                 let _ = writeln!(io::stderr());
-                return Err(CommandError::Signalled { what: NOT_CONFIRMED.to_owned(), signal });
+                return Err(CommandError::Signalled { what: otherwise.to_owned(), signal });
             }
             match poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&timeout)) {
                 Ok(0) | Err(Errno::INTR) => {}
@@ -236,6 +273,44 @@ impl Context {
         stdin.read_line(&mut answer).map_err(CommandError::io("read the answer"))?;
         Ok(answer)
     }
+}
+
+/// Unlocks an encrypted repository, asking for its password if need be. Nothing if it
+/// is not encrypted.
+pub(crate) fn unlock(context: &Context) -> Result<Option<Unlocked>, CommandError> {
+    let layout = Layout::new(&context.repository);
+    let given = secrets::given(context)?;
+    if !is_encrypted(&layout)? {
+        let path = context.repository.clone();
+        return match given {
+            // Whoever took the encryption away waits for what comes next.
+            Some(_) => Err(RepositoryError::NotEncrypted { path }.into()),
+            None => Ok(None),
+        };
+    }
+    let ring = Keyring::read(&layout)?;
+    if ring.files.is_empty() && ring.damaged.is_empty() {
+        return Err(RepositoryError::NoKeys { path: context.repository.clone() }.into());
+    }
+    conceal();
+    let credential = match given {
+        Some(credential) => Some(credential),
+        None if ring.takes(KeyKind::Password) => secrets::ask(context)?,
+        None => None,
+    };
+    let locked = || RepositoryError::Locked { path: context.repository.clone() };
+    let outcome = ring.unlock(&credential.ok_or_else(locked)?);
+    if let Err(RepositoryError::WrongPassword { what, .. }) = &outcome {
+        audit::password_refused(context, what);
+    }
+    Ok(Some(outcome?))
+}
+
+/// Keeps what this process knows out of core dumps and from other processes of the
+/// same user.
+fn conceal() {
+    // Refused nowhere; a kernel that does leaves things as they are.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, CommandError> {

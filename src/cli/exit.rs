@@ -24,11 +24,12 @@ pub(crate) const INCOMPLETE: u8 = 3;
 pub(crate) const DAMAGE: u8 = 4;
 pub(crate) const NO_REPOSITORY: u8 = 10;
 pub(crate) const BUSY: u8 = 11;
+pub(crate) const WRONG_PASSWORD: u8 = 12;
 pub(crate) const NEWER: u8 = 13;
 pub(crate) const REFUSED: u8 = 14;
 /// What a command may always end with.
 const ALWAYS: [u8; 3] = [0, FAILED, USAGE];
-const MEANINGS: [(u8, &str); 9] = [
+const MEANINGS: [(u8, &str); 10] = [
     (0, "done"),
     (FAILED, "failed"),
     (USAGE, "usage"),
@@ -36,6 +37,7 @@ const MEANINGS: [(u8, &str); 9] = [
     (DAMAGE, "damage found"),
     (NO_REPOSITORY, "no repository there"),
     (BUSY, "repository busy"),
+    (WRONG_PASSWORD, "wrong password or key, or none"),
     (NEWER, "written by a newer icecore"),
     (REFUSED, "refused as unsafe, or not confirmed"),
 ];
@@ -113,7 +115,7 @@ impl CommandError {
     /// Whether the repository was not touched, and nothing is to be logged in it:
     /// it is not there or not to be understood, or the user was told no.
     pub(crate) fn is_rejection(&self) -> bool {
-        matches!(self.code(), 0 | USAGE | NO_REPOSITORY | NEWER | REFUSED)
+        matches!(self.code(), 0 | USAGE | NO_REPOSITORY | WRONG_PASSWORD | NEWER | REFUSED)
     }
 
     /// What to do, where the error does not say it.
@@ -183,6 +185,11 @@ fn repository(error: &RepositoryError) -> u8 {
             NO_REPOSITORY
         }
         RepositoryError::Busy { .. } | RepositoryError::Store(StoreError::Locked { .. }) => BUSY,
+        RepositoryError::WrongPassword { .. }
+        | RepositoryError::Locked { .. }
+        | RepositoryError::NoKeys { .. }
+        | RepositoryError::ForeignKey { .. } => WRONG_PASSWORD,
+        RepositoryError::NotEncrypted { .. } | RepositoryError::LastKey => REFUSED,
         RepositoryError::Newer { .. } => NEWER,
         error if error.is_damage() => DAMAGE,
         _ => FAILED,

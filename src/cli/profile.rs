@@ -23,6 +23,7 @@ use std::thread::sleep;
 use std::time::Duration;
 use std::{fs, io};
 
+use rustix::fs::Mode;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -31,6 +32,7 @@ use crate::cli::exit::CommandError;
 use crate::cli::log_rules::LogRules;
 use crate::cli::output::path_text;
 use crate::cli::policy::PolicyOptions;
+use crate::cli::secrets::SecretSource;
 
 /// How often a hook is looked at.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -39,10 +41,19 @@ const PATIENCE: Duration = Duration::from_millis(20);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Profile {
     pub(crate) name: String,
-    pub(crate) repository: Option<PathBuf>,
+    pub(crate) place: Place,
     pub(crate) sources: Vec<PathBuf>,
     pub(crate) options: CreateOptions,
     pub(crate) hooks: Hooks,
+}
+
+/// A repository, and what opens it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Place {
+    pub(crate) repository: Option<PathBuf>,
+    pub(crate) secrets: SecretSource,
+    /// Whether `init` makes it an encrypted one.
+    pub(crate) encrypt: bool,
 }
 
 /// Shell commands around a snapshot.
@@ -63,22 +74,62 @@ pub(crate) struct Hooks {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct OwnKeys {
-    repository: Option<PathBuf>,
     sources: Vec<PathBuf>,
     hooks: Hooks,
+}
+
+impl Place {
+    /// Takes the keys that name a place out of a table; what it lacks is as in
+    /// another place.
+    fn take(table: &mut toml::Table, otherwise: Self) -> Result<Self, String> {
+        let encrypt = match table.remove("encrypt") {
+            None => otherwise.encrypt,
+            Some(toml::Value::Boolean(encrypt)) => encrypt,
+            Some(_) => return Err("`encrypt` is neither true nor false".to_owned()),
+        };
+        let secrets = SecretSource {
+            password_file: take_path(table, "password-file")?,
+            password_command: take_path(table, "password-command")?.map(PathBuf::into_os_string),
+            key_file: take_path(table, "key-file")?,
+        };
+        let given = [
+            secrets.password_file.is_some(),
+            secrets.password_command.is_some(),
+            secrets.key_file.is_some(),
+        ];
+        if given.into_iter().filter(|is_given| *is_given).count() > 1 {
+            let names = "`password-file`, `password-command` and `key-file`";
+            return Err(format!("of {names} only one can be said"));
+        }
+        let repository = take_path(table, "repository")?.or(otherwise.repository);
+        Ok(Self { repository, secrets: secrets.or(otherwise.secrets), encrypt })
+    }
+
+    /// Refuses a command that somebody else may have written.
+    fn guard(self, file: &Path) -> Result<Self, CommandError> {
+        if self.secrets.password_command.is_some() && !is_ours_alone(file) {
+            return Err(others_may_write("password command", "is", file));
+        }
+        Ok(self)
+    }
+}
+
+fn others_may_write(what: &str, is: &str, file: &Path) -> CommandError {
+    CommandError::Refused(format!(
+        "The {what} in {} {is} not run, since others may write to that file; \
+         `chmod go-w` it, or `chown` it to yourself or root",
+        path_text(file)
+    ))
 }
 
 impl Profile {
     /// Reads a profile from a configuration file.
     pub(crate) fn read(file: &Path, name: &str) -> Result<Self, CommandError> {
-        let profile = read(file, |text| Self::parse(text, name))?;
+        let mut profile = read(file, |text| Self::parse(text, name))?;
         if profile.hooks.are_there() && !is_ours_alone(file) {
-            return Err(CommandError::Refused(format!(
-                "The hooks in {} are not run, since others may write to that file; \
-                 `chmod go-w` it, or `chown` it to yourself or root",
-                path_text(file)
-            )));
+            return Err(others_may_write("hooks", "are", file));
         }
+        profile.place = profile.place.guard(file)?;
         Ok(profile)
     }
 
@@ -86,30 +137,24 @@ impl Profile {
         let config = Config::parse(text)?;
         let mut table = pick(config.profiles, "profile", name)?;
         let mut own = toml::Table::new();
-        for key in ["repository", "sources", "hooks"] {
+        let in_table = |problem: String| format!("profile {name:?}: {problem}");
+        let place = Place::take(&mut table, config.place).map_err(in_table)?;
+        for key in ["sources", "hooks"] {
             own.extend(table.remove(key).map(|value| (key.to_owned(), value)));
         }
         let in_profile = |error: toml::de::Error| format!("profile {name:?}: {}", one_line(&error));
         check_each::<CreateOptions>(&table, "profile", name)?;
         let own: OwnKeys = own.try_into().map_err(in_profile)?;
         let options: CreateOptions = table.try_into().map_err(in_profile)?;
-        Ok(Self {
-            name: name.to_owned(),
-            repository: own.repository.or(config.repository),
-            sources: own.sources,
-            options,
-            hooks: own.hooks,
-        })
+        Ok(Self { name: name.to_owned(), place, sources: own.sources, options, hooks: own.hooks })
     }
 }
 
 /// Reads a policy from a configuration file, and the repository that the file
 /// names.
-pub(crate) fn read_policy(
-    file: &Path,
-    name: &str,
-) -> Result<(Option<PathBuf>, PolicyOptions), CommandError> {
-    read(file, |text| parse_policy(text, name))
+pub(crate) fn read_policy(file: &Path, name: &str) -> Result<(Place, PolicyOptions), CommandError> {
+    let (place, policy) = read(file, |text| parse_policy(text, name))?;
+    Ok((place.guard(file)?, policy))
 }
 
 /// Reads what a configuration file says of the audit log.
@@ -117,18 +162,19 @@ pub(crate) fn read_log_rules(file: &Path) -> Result<LogRules, CommandError> {
     read(file, |text| Ok(Config::parse(text)?.log))
 }
 
-fn parse_policy(text: &str, name: &str) -> Result<(Option<PathBuf>, PolicyOptions), String> {
+fn parse_policy(text: &str, name: &str) -> Result<(Place, PolicyOptions), String> {
     let config = Config::parse(text)?;
     let mut table = pick(config.policies, "policy", name)?;
-    let repository = take_path(&mut table, "repository")?.or(config.repository);
+    let in_table = |problem: String| format!("policy {name:?}: {problem}");
+    let place = Place::take(&mut table, config.place).map_err(in_table)?;
     check_each::<PolicyOptions>(&table, "policy", name)?;
     let options = table.try_into();
-    Ok((repository, options.map_err(|error| format!("policy {name:?}: {}", one_line(&error)))?))
+    Ok((place, options.map_err(|error| format!("policy {name:?}: {}", one_line(&error)))?))
 }
 
 /// The parts of a configuration file.
 struct Config {
-    repository: Option<PathBuf>,
+    place: Place,
     profiles: toml::Table,
     policies: toml::Table,
     log: LogRules,
@@ -137,7 +183,7 @@ struct Config {
 impl Config {
     fn parse(text: &str) -> Result<Self, String> {
         let mut config: toml::Table = text.parse().map_err(|error| one_line(&error))?;
-        let repository = take_path(&mut config, "repository")?;
+        let place = Place::take(&mut config, Place::default())?;
         let mut take_table = |key| match config.remove(key) {
             Some(toml::Value::Table(table)) => Ok(table),
             None => Ok(toml::Table::new()),
@@ -148,7 +194,7 @@ impl Config {
         let log = log.map_err(|error| format!("log: {}", one_line(&error)))?;
         match config.keys().next() {
             Some(key) => Err(format!("there is no key {key:?}")),
-            None => Ok(Self { repository, profiles, policies, log }),
+            None => Ok(Self { place, profiles, policies, log }),
         }
     }
 }
@@ -220,6 +266,7 @@ fn one_line(error: &toml::de::Error) -> String {
 pub(crate) fn run_hooks(
     kind: &str,
     commands: &[String],
+    umask: Mode,
     environment: &[(&str, &OsStr)],
     until: &dyn Fn() -> bool,
 ) -> Result<(), CommandError> {
@@ -227,7 +274,9 @@ pub(crate) fn run_hooks(
         let output =
             rustix::io::dup(rustix::stdio::stderr()).map_or_else(|_| Stdio::null(), Stdio::from);
         let mut shell = Command::new("/bin/sh");
-        shell.arg("-c").arg(command).envs(environment.iter().copied());
+        // The mask that files are made with is our own, and not what hooks expect.
+        let text = format!("umask {:04o}\n{command}", umask.bits());
+        shell.arg("-c").arg(text).envs(environment.iter().copied());
         let child = shell.stdin(Stdio::null()).stdout(output).spawn();
         let status = child.and_then(|child| wait(child, until));
         let status =
@@ -272,18 +321,18 @@ mod tests {
         let home = Profile::parse(CONFIG, "home").unwrap();
         assert_eq!(home.sources, [Path::new("/home")]);
         assert_eq!((home.options.exclude.len(), home.hooks.before.len()), (1, 1));
-        assert_eq!(home.repository.as_deref(), Some(Path::new("/r")));
+        assert_eq!(home.place.repository.as_deref(), Some(Path::new("/r")));
         let other = Profile::parse(CONFIG, "other").unwrap();
-        assert_eq!(other.repository.as_deref(), Some(Path::new("/o")));
+        assert_eq!(other.place.repository.as_deref(), Some(Path::new("/o")));
     }
 
     #[test]
     fn a_policy_has_rules_and_a_repository() {
-        let (repository, options) = parse_policy(CONFIG, "standard").unwrap();
-        assert_eq!(repository.as_deref(), Some(Path::new("/r")));
+        let (place, options) = parse_policy(CONFIG, "standard").unwrap();
+        assert_eq!(place.repository.as_deref(), Some(Path::new("/r")));
         assert!(options.policy().is_ok());
-        let (repository, _) = parse_policy(CONFIG, "own").unwrap();
-        assert_eq!(repository.as_deref(), Some(Path::new("/o")));
+        let (place, _) = parse_policy(CONFIG, "own").unwrap();
+        assert_eq!(place.repository.as_deref(), Some(Path::new("/o")));
         for (name, word) in [("wrong", "keep-dayly"), ("absent", "standard")] {
             let problem = parse_policy(CONFIG, name).unwrap_err();
             assert!(problem.contains(word) && !problem.contains('\n'), "{problem}");

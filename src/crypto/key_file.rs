@@ -22,7 +22,7 @@ use hkdf::Hkdf;
 use sha2::Sha256;
 
 use crate::base::codec::Encoder;
-use crate::base::id::{hex, parse_hex};
+use crate::base::id::{hex, parse_hex, parse_hex_bytes};
 use crate::crypto::kdf::{KdfCost, KdfError};
 use crate::crypto::master::MasterKey;
 use crate::crypto::secret::{KEY_BYTES, RandomnessError, Secret, random};
@@ -279,21 +279,11 @@ impl KeyFile {
             created: form.created,
             cost,
             salt: parse_hex(&form.salt).ok_or_else(|| wrong("salt"))?,
-            wrapped: wrapped(&form.wrapped).ok_or_else(|| wrong("wrapped key"))?,
+            wrapped: parse_hex_bytes(&form.wrapped)
+                .and_then(|bytes| bytes.try_into().ok())
+                .ok_or_else(|| wrong("wrapped key"))?,
         })
     }
-}
-
-fn wrapped(text: &str) -> Option<[u8; KEY_BYTES + OVERHEAD_BYTES]> {
-    let mut bytes = [0; KEY_BYTES + OVERHEAD_BYTES];
-    if text.len() != 2 * bytes.len() {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        let digit = |at: usize| char::from(*pair.get(at)?).to_digit(16);
-        *byte = u8::try_from(digit(0)? << 4 | digit(1)?).ok()?;
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

@@ -98,6 +98,19 @@ impl Config {
         master.mark(&text)
     }
 
+    /// Checks that a master key is that of the repository at `layout`.
+    ///
+    /// # Errors
+    /// Fails if it is not, or the repository is not encrypted.
+    pub fn check_key(&self, layout: &Layout, master: &MasterKey) -> Result<(), RepositoryError> {
+        let path = layout.root().to_owned();
+        match self.encryption {
+            None => Err(RepositoryError::NotEncrypted { path }),
+            Some(mark) if mark != self.mark(master) => Err(RepositoryError::ForeignKey { path }),
+            Some(_) => Ok(()),
+        }
+    }
+
     /// Reads and checks the configuration of a repository.
     ///
     /// # Errors

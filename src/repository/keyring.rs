@@ -110,6 +110,13 @@ impl Keyring {
             let (path, detail) = (self.layout.keys().join(name), error.to_string());
             return Err(RepositoryError::KeyFile { path, detail });
         }
+        // Where none could be tried, that is what is wrong.
+        if let Some(RepositoryError::KeyFile { path, detail }) = self.damaged.first()
+            && !self.takes(credential.kind())
+        {
+            let (path, detail) = (path.clone(), detail.clone());
+            return Err(RepositoryError::KeyFile { path, detail });
+        }
         Err(RepositoryError::WrongPassword { path, what: credential.kind().name() })
     }
 

@@ -44,20 +44,13 @@ impl Protection {
         config: &Config,
         key: Option<&MasterKey>,
     ) -> Result<Self, RepositoryError> {
-        let path = || layout.root().to_owned();
         let Some(master) = key else {
             if config.encryption.is_some() {
-                return Err(RepositoryError::Locked { path: path() });
+                return Err(RepositoryError::Locked { path: layout.root().to_owned() });
             }
             return Ok(Self::none());
         };
-        match config.encryption {
-            None => return Err(RepositoryError::NotEncrypted { path: path() }),
-            Some(mark) if mark != config.mark(master) => {
-                return Err(RepositoryError::ForeignKey { path: path() });
-            }
-            Some(_) => {}
-        }
+        config.check_key(layout, master)?;
         let keys = master.keys();
         Ok(Self {
             ids: IdScheme::Keyed(keys.ids.clone()),

@@ -1,6 +1,6 @@
 //! A repository in a directory of its own, and the commands on it.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -70,7 +70,16 @@ impl Repo {
         arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
     ) -> Command {
         let mut command = plain_command();
+        let arguments: Vec<OsString> =
+            arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
+        let is_init = arguments.first().is_some_and(|word| word == "init");
         command.current_dir(&self.directory).arg("-r").arg(&self.path).args(arguments);
+        if is_init && encrypts() {
+            command.args(["--encrypt", "--kdf-memory", "1MiB", "--kdf-passes", "1"]);
+        }
+        if (is_init && encrypts()) || self.path.join("keys").is_dir() {
+            command.env("ICECORE_PASSWORD", PASSWORD);
+        }
         command
     }
 
@@ -181,6 +190,14 @@ impl Repo {
         assert!(!failed, "it failed before it could be stopped: {ended:?}");
         code.is_none().then_some(Frozen(Some(child)))
     }
+}
+
+/// The password of encrypted repositories.
+pub(crate) const PASSWORD: &str = "correct horse";
+
+/// Whether all repositories of this run are to be encrypted.
+pub(crate) fn encrypts() -> bool {
+    std::env::var_os("ICECORE_TEST_ENCRYPT").is_some_and(|value| value == "1")
 }
 
 /// A command that stands still (SIGSTOP). Killed if it is dropped.

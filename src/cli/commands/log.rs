@@ -16,6 +16,7 @@ use crate::cli::commands::{log_prune, log_verify};
 use crate::cli::context::Context;
 use crate::cli::exit::{CommandError, Outcome};
 use crate::cli::output::Output;
+use crate::crypto::SealingKey;
 use crate::repository::{Layout, RepositoryError};
 
 /// Pause between two looks for new events.
@@ -25,7 +26,9 @@ const FOLLOW_EVENTS: usize = 10;
 /// Snapshots of one event that the table names.
 const SNAPSHOTS_SHOWN: usize = 3;
 /// Facts that the table leaves to `--json`.
-const UNSHOWN: [&str; 5] = ["duration_ms", "exit_code", "operation", "error", "repository"];
+const UNSHOWN: [&str; 6] = ["duration_ms", "exit_code", "operation", "error", "repository", SEALED];
+/// The fact that holds all others where they are sealed.
+const SEALED: &str = "sealed";
 
 pub(crate) fn run(context: &Context, arguments: &LogArguments) -> Result<Outcome, CommandError> {
     let layout = Layout::new(&context.repository);
@@ -50,6 +53,7 @@ fn show(
     let default = arguments.follow.then_some(FOLLOW_EVENTS);
     let limit = arguments.limit.and_then(|limit| usize::try_from(limit).ok()).or(default);
     let filter = filter(context, arguments)?;
+    let key = log_key(context)?;
     // Before anything is shown, so that nothing falls in between.
     let follower = if arguments.follow { Some(log.follow()?) } else { None };
     let query = Query { filter, limit, is_newest_first: arguments.reverse };
@@ -57,7 +61,8 @@ fn show(
     let (mut seen, mut failed) = (0, None);
     let strange = log.visit(&query, &mut |event| {
         seen = seen.max(event.sequence());
-        match printer.event(event) {
+        let unsealed = key.as_ref().and_then(|key| event.unsealed(key));
+        match printer.event(unsealed.as_ref().unwrap_or(event)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
                 failed = Some(error);
@@ -77,7 +82,8 @@ fn show(
         while context.signals.received().is_none() {
             for event in follower.next_events()? {
                 if event.sequence() > seen && query.filter.fits(&event) {
-                    printer.event(&event)?;
+                    let unsealed = key.as_ref().and_then(|key| event.unsealed(key));
+                    printer.event(unsealed.as_ref().unwrap_or(&event))?;
                 }
             }
             printer.output.flush()?;
@@ -90,6 +96,24 @@ fn show(
         context.note("The audit log has no such events");
     }
     Ok(Outcome::Done)
+}
+
+/// The key to the details of events. Without a password the rest is shown.
+fn log_key(context: &Context) -> Result<Option<SealingKey>, CommandError> {
+    match context.key() {
+        Ok(key) => Ok(key.map(|key| key.keys().log)),
+        Err(CommandError::Repository(
+            RepositoryError::Locked { .. } | RepositoryError::NoKeys { .. },
+        )) => {
+            context.note("Without the repository's password the details of events stay sealed");
+            Ok(None)
+        }
+        // The log is worth reading whatever became of the repository.
+        Err(CommandError::Repository(
+            RepositoryError::NotFound { .. } | RepositoryError::Config { .. },
+        )) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn filter(context: &Context, arguments: &LogShownArguments) -> Result<Filter, CommandError> {
@@ -185,6 +209,9 @@ fn what(event: &Event) -> String {
         if let Some(text) = payload.get(fact).and_then(Value::as_str) {
             parts.push(if fact == "operation" { format!("{text}:") } else { text.to_owned() });
         }
+    }
+    if payload.contains_key(SEALED) {
+        parts.push("(sealed)".to_owned());
     }
     let short = |id: &String| id.chars().take(SHORT_HEX).collect::<String>();
     // Paths of files that were read begin with the snapshot.

@@ -16,6 +16,8 @@ mod find;
 mod gc;
 mod import;
 mod init;
+mod key;
+mod key_list;
 mod list;
 mod log;
 mod log_prune;
@@ -48,7 +50,7 @@ use crate::cli::exit::{CommandError, Outcome};
 /// Runs a command.
 pub(crate) fn run(context: &Context, command: Command) -> Result<Outcome, CommandError> {
     match command {
-        Command::Init => init::run(context),
+        Command::Init(arguments) => init::run(context, &arguments),
         Command::Create(arguments) => create::run(context, *arguments),
         Command::List(arguments) => list::run(context, &arguments),
         Command::Show { snapshot } => show::run(context, &snapshot),
@@ -70,6 +72,7 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<Outcome, Comman
         Command::Log(arguments) => log::run(context, &arguments),
         Command::Check(arguments) => check::run(context, &arguments),
         Command::Repair { dry_run, yes } => repair::run(context, dry_run, yes),
+        Command::Key(action) => key::run(context, &action),
         Command::Stats(arguments) => stats::run(context, &arguments),
         Command::Dump(arguments) => dump::run(context, &arguments),
         Command::Export(arguments) => export::run(context, &arguments),

@@ -5,8 +5,8 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, OpenOptions};
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -27,6 +27,7 @@ use crate::cli::context::{Context, user};
 use crate::cli::exit::{CommandError, Outcome};
 use crate::cli::output::path_text;
 use crate::cli::service_manager::ServiceManager;
+use crate::crypto::{KEY_BYTES, MasterKey, Secret};
 use crate::fuse::{Mount, MountOptions, Refresher, SingleTree, Unmounter, check_mountpoint};
 use crate::repository::{Reader, SnapshotName, Unleased};
 use crate::view::{View, ViewOptions};
@@ -101,6 +102,9 @@ fn serve(
     context.signals.leave_hangups();
     let signals =
         Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(CommandError::io("listen to signals"))?;
+    if arguments.key_from_stdin {
+        context.set_key(key_from_stdin()?);
+    }
     let reader = context.reader()?;
     let shown = ViewOptions {
         cache_bytes: arguments.cache_size,
@@ -231,6 +235,17 @@ fn obey_signals(
     });
 }
 
+/// Takes the key that [`start`] passes, past any buffer.
+fn key_from_stdin() -> Result<MasterKey, CommandError> {
+    let failed = CommandError::io("take the key from the command");
+    let mut key = [0; KEY_BYTES];
+    let read = rustix::io::dup(rustix::stdio::stdin()).map_err(io::Error::from);
+    match read.and_then(|stdin| File::from(stdin).read_exact(&mut key)) {
+        Ok(()) => Ok(MasterKey::new(Secret::take(&mut key))),
+        Err(error) => Err(failed(error)),
+    }
+}
+
 /// Starts the serving process and waits until it serves or has failed.
 fn start(context: &Context, arguments: &MountArguments) -> Result<Outcome, CommandError> {
     let program = env::current_exe().map_err(CommandError::io("find this program"))?;
@@ -261,9 +276,19 @@ fn start(context: &Context, arguments: &MountArguments) -> Result<Outcome, Comma
             .map_err(CommandError::io(format!("find {}", path_text(log_file))))?;
         command.arg("--log-file").arg(log_file);
     }
-    command.arg("--").arg(mountpoint);
     command.stdin(Stdio::null()).stdout(Stdio::piped());
-    let child = command.spawn().map_err(CommandError::io("start the serving process"))?;
+    // Unlocked here, where a person can be asked. The key goes through a pipe: neither
+    // arguments nor the environment hold it.
+    let key = context.key()?;
+    if key.is_some() {
+        command.arg("--key-from-stdin").stdin(Stdio::piped()).env_remove("ICECORE_PASSWORD");
+    }
+    command.arg("--").arg(mountpoint);
+    let mut child = command.spawn().map_err(CommandError::io("start the serving process"))?;
+    if let (Some(key), Some(mut input)) = (&key, child.stdin.take()) {
+        let written = input.write_all(key.secret().as_bytes());
+        written.map_err(CommandError::io("pass the key to the serving process"))?;
+    }
     wait_until_ready(child)?;
     if !context.quiet {
         context.note(&format!("Mounted on {}", path_text(&arguments.mountpoint)));

@@ -154,6 +154,13 @@ impl Request {
                 self.value("--by-time-format=", value);
             }
             (b"log_file", Some(value)) if !value.is_empty() => self.value("--log-file=", value),
+            (b"password_file", Some(value)) if !value.is_empty() => {
+                self.value("--password-file=", value);
+            }
+            (b"password_command", Some(value)) if !value.is_empty() => {
+                self.value("--password-command=", value);
+            }
+            (b"key_file", Some(value)) if !value.is_empty() => self.value("--key-file=", value),
             // mount(8) puts it there unless somebody said `ro`.
             (b"rw", None) if index == 0 => self.writable = true,
             (b"rw", None) => return Err("rw is refused: an icecore mount is read-only".to_owned()),
@@ -211,6 +218,8 @@ mod tests {
         let line =
             "-sno ro,log_file=/x=y,x-systemd.automount,no_pin,no_poll,what=ever /repo /mnt -tfuse";
         let options = "--quiet --log-file=/x=y --no-pin --no-poll";
+        let secret = command_line("/repo /mnt -v -o password_file=/p,ro");
+        assert_eq!(secret, "icecore mount --password-file=/p /repo /mnt");
         assert_eq!(command_line(line), format!("icecore mount {options} /repo /mnt"));
         assert!(!parse(line).unwrap().writable && !parse(line).unwrap().fake);
         assert!(parse("/repo /mnt -f").unwrap().fake);

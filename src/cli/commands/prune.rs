@@ -20,8 +20,8 @@ pub(crate) fn run(context: &Context, arguments: PruneArguments) -> Result<Outcom
     let (context, options) = match policy {
         None => (context.clone(), options),
         Some(name) => {
-            let (repository, policy) = profile::read_policy(&context.config, &name)?;
-            (context.for_profile(repository.as_deref())?, options.over(policy))
+            let (place, policy) = profile::read_policy(&context.config, &name)?;
+            (context.for_profile(&place)?, options.over(policy))
         }
     };
     let policy = options.policy()?;

@@ -1,0 +1,225 @@
+//! Passwords and keys: where they come from, in the order of this list.
+//!
+//! 1. The command line: `--password-file`, `--password-command`, `--key-file`.
+//! 2. The configuration file, by keys of the same names.
+//! 3. The environment: `ICECORE_PASSWORD`, `ICECORE_PASSWORD_FILE`,
+//!    `ICECORE_PASSWORD_COMMAND`, `ICECORE_KEY_FILE`.
+//! 4. The service manager: `icecore.password` or `icecore.key` in
+//!    `$CREDENTIALS_DIRECTORY`.
+//! 5. Whoever sits at the terminal.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use clap::Args;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use crate::cli::context::Context;
+use crate::cli::exit::CommandError;
+use crate::cli::output::path_text;
+use crate::crypto::{Credential, KEY_BYTES, Secret};
+
+/// Bytes that are read of a password or a key at most.
+const BYTES_MAX: u64 = 64 << 10;
+
+/// Where the password or the key of a repository comes from.
+#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct SecretSource {
+    /// The repository's password is the first line of this file
+    #[arg(long, global = true, value_name = "FILE", group = "secret")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// It is the first line that this shell command prints
+    #[arg(long, global = true, value_name = "COMMAND", group = "secret")]
+    pub(crate) password_command: Option<OsString>,
+    /// The repository's key is in this file: 32 bytes, or 64 hexadecimal digits
+    #[arg(long, global = true, value_name = "FILE", group = "secret")]
+    pub(crate) key_file: Option<PathBuf>,
+}
+
+impl SecretSource {
+    /// What the environment and the service manager say.
+    fn of_environment() -> Self {
+        let path = |name| env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
+        let credential = |name: &str| {
+            let file = path("CREDENTIALS_DIRECTORY")?.join(name);
+            file.exists().then_some(file)
+        };
+        let source = Self {
+            password_file: path("ICECORE_PASSWORD_FILE"),
+            password_command: path("ICECORE_PASSWORD_COMMAND").map(PathBuf::into_os_string),
+            key_file: path("ICECORE_KEY_FILE"),
+        };
+        if source.is_given() {
+            return source;
+        }
+        let password_file = credential("icecore.password");
+        let key_file = credential("icecore.key").filter(|_| password_file.is_none());
+        Self { password_file, key_file, ..Self::default() }
+    }
+
+    /// Whether it names anything.
+    pub(crate) const fn is_given(&self) -> bool {
+        let Self { password_file, password_command, key_file } = self;
+        password_file.is_some() || password_command.is_some() || key_file.is_some()
+    }
+
+    /// This one, or if it names nothing the other one.
+    pub(crate) fn or(self, other: Self) -> Self {
+        if self.is_given() { self } else { other }
+    }
+
+    /// Reads what it names.
+    pub(crate) fn read(&self, context: &Context) -> Result<Option<Credential>, CommandError> {
+        if let Some(file) = &self.key_file {
+            return read_key(file).map(Some);
+        }
+        if let Some(file) = &self.password_file {
+            return password(context, &read(file)?, &path_text(file)).map(Some);
+        }
+        let Some(command) = &self.password_command else { return Ok(None) };
+        let output = Command::new("/bin/sh")
+            .arg("-c")
+            .arg(command)
+            .stdin(Stdio::inherit())
+            .stderr(Stdio::inherit())
+            .output();
+        let output = output.map_err(CommandError::io("run the password command"))?;
+        let text = Zeroizing::new(output.stdout);
+        if !output.status.success() {
+            let problem = format!("The password command failed ({})", output.status);
+            return Err(CommandError::Failed(problem));
+        }
+        password(context, &text, "the output of the password command").map(Some)
+    }
+}
+
+/// Returns the credential that was given for the repository, without asking.
+pub(crate) fn given(context: &Context) -> Result<Option<Credential>, CommandError> {
+    if context.secrets.is_given() {
+        return context.secrets.read(context);
+    }
+    if let Some(password) = env::var_os("ICECORE_PASSWORD").filter(|text| !text.is_empty()) {
+        return Ok(Some(Credential::Password(Zeroizing::new(password.into_vec()))));
+    }
+    SecretSource::of_environment().read(context)
+}
+
+/// The first line of a text, which must not be empty.
+fn password(context: &Context, text: &[u8], place: &str) -> Result<Credential, CommandError> {
+    let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.is_empty() {
+        let problem = format!("There is no password in {place}: its first line is empty");
+        return Err(CommandError::Failed(problem));
+    }
+    if text.iter().filter(|byte| **byte == b'\n').count() > 1 {
+        context.note(&format!("Of {place} only the first line counts"));
+    }
+    Ok(Credential::Password(Zeroizing::new(line.to_vec())))
+}
+
+fn read(file: &Path) -> Result<Zeroizing<Vec<u8>>, CommandError> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
+    let shown = path_text(file);
+    File::open(file)
+        .and_then(|file| file.take(BYTES_MAX + 1).read_to_end(&mut bytes))
+        .map_err(CommandError::io(format!("read {shown}")))?;
+    if bytes.len() as u64 > BYTES_MAX {
+        return Err(CommandError::Failed(format!("{shown} is too large for a password or a key")));
+    }
+    Ok(bytes)
+}
+
+fn read_key(file: &Path) -> Result<Credential, CommandError> {
+    let bytes = read(file)?;
+    let digits = std::str::from_utf8(&bytes).ok().and_then(|text| Secret::from_hex(text.trim()));
+    let raw = || -> Option<Secret> {
+        let mut key: [u8; KEY_BYTES] = bytes.as_slice().try_into().ok()?;
+        Some(Secret::take(&mut key))
+    };
+    digits.or_else(raw).map(Credential::Key).ok_or_else(|| {
+        CommandError::Failed(format!(
+            "{} is no key file: it must have 32 bytes, or 64 hexadecimal digits, as \
+             `openssl rand -hex 32` prints them",
+            path_text(file)
+        ))
+    })
+}
+
+/// Asks whoever sits at the terminal for the password of the repository. Nothing if
+/// nobody does.
+pub(crate) fn ask(context: &Context) -> Result<Option<Credential>, CommandError> {
+    if !context.is_interactive() {
+        return Ok(None);
+    }
+    let prompt = format!("Password of the repository {}: ", path_text(&context.repository));
+    ask_line(context, &prompt).map(Some)
+}
+
+/// Asks for a new password, twice.
+pub(crate) fn ask_new(context: &Context) -> Result<Credential, CommandError> {
+    if !context.is_interactive() {
+        return Err(CommandError::Usage(
+            "A new password or key is needed; give it by --password-file, --password-command or \
+             --key-file (for `key add` and `key change` with `--new-` before that)"
+                .to_owned(),
+        ));
+    }
+    let one = ask_line(context, "New password: ")?;
+    let other = ask_line(context, "The same once more: ")?;
+    match (&one, &other) {
+        (Credential::Password(one), Credential::Password(other)) if one == other => {}
+        _ => {
+            let problem = "The two passwords are not the same; nothing was changed";
+            return Err(CommandError::Refused(problem.to_owned()));
+        }
+    }
+    Ok(one)
+}
+
+fn ask_line(context: &Context, prompt: &str) -> Result<Credential, CommandError> {
+    let _ = write!(io::stderr(), "{prompt}");
+    let answer = {
+        let _quiet = Quiet::begin()?;
+        context.answer("No password was given; nothing was changed")
+    };
+    let _ = writeln!(io::stderr());
+    let answer = Zeroizing::new(answer?);
+    let line = answer.trim_end_matches(['\n', '\r']);
+    if line.is_empty() {
+        let problem = "An empty password is none; nothing was changed";
+        return Err(CommandError::Refused(problem.to_owned()));
+    }
+    let bytes = OsStr::new(line).as_bytes().to_vec();
+    Ok(Credential::Password(Zeroizing::new(bytes)))
+}
+
+/// Keeps the terminal from showing what is typed until it is dropped.
+struct Quiet(Termios);
+
+impl Quiet {
+    fn begin() -> Result<Self, CommandError> {
+        let failed = |error: rustix::io::Errno| {
+            CommandError::io("keep the terminal from showing the password")(error.into())
+        };
+        let before = tcgetattr(io::stdin()).map_err(failed)?;
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(io::stdin(), OptionalActions::Flush, &quiet).map_err(failed)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
+    }
+}

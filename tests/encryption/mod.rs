@@ -1,0 +1,70 @@
+//! Encrypted repositories: what opens them, what of them is in the clear, and what
+//! whoever writes to their files can achieve.
+
+mod keys;
+mod secrecy;
+mod tampering;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::support::command::{Outcome, run};
+use crate::support::generate::file;
+use crate::support::repo::plain_command;
+use crate::support::scratch::Scratch;
+
+/// An encrypted repository, and files with passwords and keys beside it.
+struct Locked {
+    scratch: Scratch,
+}
+
+impl Locked {
+    /// Makes one with the password `first`.
+    fn new() -> Self {
+        let locked = Self { scratch: Scratch::new() };
+        for (name, content) in [
+            ("first", "first\n".to_owned()),
+            ("second", "second\nof two lines\n".to_owned()),
+            ("wrong", "wrong\n".to_owned()),
+            ("key", "0123456789abcdef".repeat(4)),
+            ("source/plans", "attack at dawn ".repeat(1000)),
+        ] {
+            locked.file(name, content.as_bytes());
+        }
+        locked.run("first", &["init", "--encrypt", "--kdf-memory", "1MiB"]).expect(0);
+        locked
+    }
+
+    fn place(&self, name: &str) -> PathBuf {
+        self.scratch.join(name)
+    }
+
+    fn file(&self, name: &str, content: &[u8]) {
+        let path = self.place(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        file(&path, content);
+    }
+
+    fn repo(&self) -> PathBuf {
+        self.place("repo")
+    }
+
+    /// A command without any password.
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = plain_command();
+        command.current_dir(self.scratch.path()).arg("-r").arg(self.repo()).args(words);
+        command
+    }
+
+    /// Runs a command with the password of that file.
+    fn run(&self, password: &str, words: &[&str]) -> Outcome {
+        run(self.command(words).args(["--password-file", password]))
+    }
+
+    /// Takes a snapshot and returns its id.
+    fn create(&self, options: &[&str]) -> String {
+        let words = [&["create", "--json", "source"], options].concat();
+        let summary = self.run("first", &words).expect(0).last_json_line();
+        crate::support::repo::id_of(&summary)
+    }
+}
