@@ -3,7 +3,6 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::audit::append::sync_directory;
 use crate::audit::error::AuditError;
 use crate::audit::event::Link;
-use crate::audit::segment::open_file;
+use crate::base::files::open_own;
 use crate::base::hash::Digest256;
 use crate::base::id::{hex, parse_hex};
 use crate::base::limits::ANCHOR_BYTES_MAX;
@@ -56,7 +55,7 @@ impl Anchor {
     /// Reads the anchor, if anything was ever removed.
     pub(super) fn read(directory: &Path) -> Result<Option<Self>, AuditError> {
         let path = Self::path(directory);
-        let file = match open_file(OpenOptions::new().read(true), &path) {
+        let file = match open_own(OpenOptions::new().read(true), &path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(AuditError::io("open", &path)(error)),
@@ -95,8 +94,8 @@ impl Anchor {
         let written = serde_json::to_vec(&file).map_err(io::Error::from).and_then(|mut bytes| {
             bytes.push(b'\n');
             let mut options = OpenOptions::new();
-            let options = options.write(true).create(true).truncate(true).mode(0o600);
-            let mut output = open_file(options, &temporary)?;
+            let options = options.write(true).create(true).truncate(true);
+            let mut output = open_own(options, &temporary)?;
             output.write_all(&bytes)?;
             output.sync_all()
         });

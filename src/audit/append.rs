@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -14,8 +14,9 @@ use crate::audit::AuditLog;
 use crate::audit::anchor::Anchor;
 use crate::audit::error::AuditError;
 use crate::audit::event::{Actor, Event, Link, Record};
-use crate::audit::segment::{self, Segment, open_file};
+use crate::audit::segment::{self, Segment};
 use crate::audit::tail::{TORN_MARK, Tail, declare, is_torn};
+use crate::base::files::open_own;
 use crate::base::time::Timestamp;
 
 /// Pause between two tries to get the lock.
@@ -23,7 +24,7 @@ const RETRY: Duration = Duration::from_millis(5);
 /// How long an append waits for others, which take milliseconds each.
 const LOCK_SECONDS: u64 = 10;
 /// The mode of a segment that is never written again.
-const SEALED: u32 = 0o444;
+const SEALED: u32 = 0o400;
 
 /// When a segment is full. It is then sealed, and a new one begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,10 +86,15 @@ impl AuditLog {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(AuditError::io("create", &self.directory)(error)),
         }
+        // Events go there and segments are removed there, so it must be the one.
+        if fs::symlink_metadata(&self.directory).is_ok_and(|there| there.is_symlink()) {
+            let elsewhere = io::Error::new(io::ErrorKind::InvalidInput, "it is a symbolic link");
+            return Err(AuditError::io("use", &self.directory)(elsewhere));
+        }
         let path = self.directory.join("lock");
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let file = open_file(&mut options, &path).map_err(AuditError::io("open", &path))?;
+        options.read(true).write(true).create(true).truncate(false);
+        let file = open_own(&mut options, &path).map_err(AuditError::io("open", &path))?;
         let start = Instant::now();
         loop {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -194,8 +200,8 @@ impl AuditLog {
     fn write(&self, place: &Place, bytes: &[u8]) -> Result<(), AuditError> {
         let path = &place.segment.path;
         let mut options = OpenOptions::new();
-        options.append(true).create_new(place.is_new).mode(0o600);
-        let mut file = open_file(&mut options, path).map_err(AuditError::io("open", path))?;
+        options.append(true).create_new(place.is_new);
+        let mut file = open_own(&mut options, path).map_err(AuditError::io("open", path))?;
         let written = file.write_all(bytes).and_then(|()| file.sync_all());
         if let Err(error) = written {
             // Half an event is of no use. If it stays, the next append says so.

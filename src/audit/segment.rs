@@ -2,12 +2,10 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
-
 use crate::audit::error::AuditError;
+use crate::base::files::open_own;
 use crate::base::limits::EVENT_BYTES_MAX;
 
 const PREFIX: &str = "segment-";
@@ -36,7 +34,7 @@ impl Segment {
 
     /// Opens it for reading.
     pub(super) fn open(&self) -> Result<File, AuditError> {
-        open_file(OpenOptions::new().read(true), &self.path)
+        open_own(OpenOptions::new().read(true), &self.path)
             .map_err(AuditError::io("open", &self.path))
     }
 
@@ -83,16 +81,6 @@ fn number_in(name: &str) -> Option<u64> {
     let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
     let fits = (DIGITS.0..=DIGITS.1).contains(&digits.len());
     digits.parse().ok().filter(|_| plain && fits)
-}
-
-/// Opens a file of the log. What stands there in its place, a named pipe say,
-/// must not hold up the command.
-pub(super) fn open_file(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
-    let file = options.custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
-    if file.metadata()?.is_file() {
-        return Ok(file);
-    }
-    Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))
 }
 
 /// One line of a segment.

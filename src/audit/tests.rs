@@ -261,7 +261,7 @@ fn full_segments_are_sealed_and_the_next_one_goes_on() {
     let modes: Vec<_> = (1..=3)
         .map(|number| fs::metadata(place.segment(number)).unwrap().permissions().mode() & 0o777)
         .collect();
-    assert_eq!(modes, [0o444, 0o444, 0o600]);
+    assert_eq!(modes, [0o400, 0o400, 0o600]);
     assert_eq!(place.is_whole(8).segments, 3);
     fs::remove_file(place.segment(2)).unwrap();
     let broken = place.proof().broken.unwrap();

@@ -1,10 +1,12 @@
 //! The ground that every layer stands on: ids, names, limits, codec, time,
-//! calendar, progress, and which file systems are made up.
+//! calendar, progress, opening files of one's own, and which file systems are
+//! made up.
 //!
 //! Imports: nothing of ours.
 
 pub mod calendar;
 pub mod codec;
+pub mod files;
 pub mod format;
 pub mod hash;
 pub mod id;

@@ -4,7 +4,8 @@
 //! read and found good is one bit for each sequence number. What was read and is
 //! not good may be garbage: the index tells, see [`crate::check::index`].
 
-use std::fs;
+use std::fs::OpenOptions;
+use std::io::Read as _;
 use std::ops::ControlFlow;
 use std::panic::resume_unwind;
 use std::path::Path;
@@ -13,6 +14,7 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use crate::base::files::{open_own, replace_own};
 use crate::base::progress::Monitor;
 use crate::base::sequences::SequenceSet;
 use crate::check::scope::{Errand, ReadScope, Span, spans};
@@ -25,7 +27,7 @@ const BATCH_BYTES: usize = 4 << 20;
 /// Objects after which it goes although they are small.
 const BATCH_OBJECTS: usize = 4096;
 /// Bytes of the file that says where the last check ended.
-const POSITION_BYTES_MAX: usize = 32;
+const POSITION_BYTES_MAX: u64 = 32;
 
 /// What was read.
 #[derive(Debug, Default)]
@@ -232,19 +234,16 @@ impl Feed<'_> {
 }
 
 fn read_position(path: &Path) -> u64 {
-    let text = fs::read(path).unwrap_or_default();
-    let text = text.get(..text.len().min(POSITION_BYTES_MAX)).unwrap_or_default();
-    String::from_utf8_lossy(text).trim().parse().unwrap_or(0)
+    let mut text = String::new();
+    let read = open_own(OpenOptions::new().read(true), path)
+        .and_then(|file| file.take(POSITION_BYTES_MAX).read_to_string(&mut text));
+    read.map_or(0, |_| text.trim().parse().unwrap_or(0))
 }
 
 /// Remembers where the next check goes on, whole or not at all. Where nothing
 /// can be written the next one begins anew.
 fn write_position(path: &Path, position: u64, monitor: &dyn Monitor) {
-    let temporary = path.with_extension(std::process::id().to_string());
-    let written = fs::write(&temporary, format!("{position}\n"))
-        .and_then(|()| fs::rename(&temporary, path))
-        .inspect_err(|_| drop(fs::remove_file(&temporary)));
-    if let Err(error) = written {
+    if let Err(error) = replace_own(path, format!("{position}\n").as_bytes()) {
         monitor.warn(&format!(
             "Cannot remember in {path:?} where the next check goes on ({error}); it begins anew"
         ));

@@ -7,10 +7,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::process::{
-    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit, umask,
+    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
 
 use crate::base::time::Timestamp;
@@ -47,16 +46,12 @@ pub(crate) struct Context {
     pub(crate) wait: Duration,
     /// The time that time expressions are seen from.
     pub(crate) now: Timestamp,
-    /// The mode mask that the user has set, for what others run.
-    pub(crate) umask: Mode,
     /// Signals that ask the command to stop.
     pub(crate) signals: Signals,
 }
 
 impl Context {
     pub(crate) fn new(arguments: &GlobalArguments) -> Result<Self, CommandError> {
-        // What a repository is made of is for its owner alone.
-        let umask = umask(Mode::from_raw_mode(0o077));
         let environment = env::var_os("ICECORE_REPO").map(PathBuf::from);
         let (repository, is_named) = match &arguments.repo {
             // What the environment says counts for less than a profile.
@@ -74,7 +69,6 @@ impl Context {
             wait: arguments.wait,
             now: Timestamp::now(),
             signals: Signals::install()?,
-            umask,
         })
     }
 

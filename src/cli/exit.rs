@@ -147,9 +147,11 @@ impl CommandError {
             Self::Restore(RestoreError::Refused(_)) => REFUSED,
             Self::Ingest(IngestError::Pattern(_)) => USAGE,
             Self::Ingest(error) => error.repository().map_or(FAILED, repository),
-            Self::View(error) | Self::Mount(MountError::View(error)) => {
-                error.repository().map_or(FAILED, repository)
-            }
+            Self::View(error) | Self::Mount(MountError::View(error)) => match error.repository() {
+                Some(error) => repository(error),
+                None if error.is_damage() => DAMAGE,
+                None => FAILED,
+            },
             Self::Mount(error) if error.is_refusal() => REFUSED,
             Self::Archive(error) => archive(error),
             Self::Usage(_) => USAGE,
@@ -191,6 +193,7 @@ fn repository(error: &RepositoryError) -> u8 {
         | RepositoryError::ForeignKey { .. } => WRONG_PASSWORD,
         RepositoryError::NotEncrypted { .. } | RepositoryError::LastKey => REFUSED,
         RepositoryError::Newer { .. } => NEWER,
+        RepositoryError::Unsafe { .. } => REFUSED,
         error if error.is_damage() => DAMAGE,
         _ => FAILED,
     }

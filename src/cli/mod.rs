@@ -45,6 +45,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+use crate::base::files::keep_files_private;
 use crate::cli::args::Arguments;
 use crate::cli::commands::mount_helper;
 use crate::cli::context::Context;
@@ -53,6 +54,7 @@ use crate::cli::context::Context;
 #[must_use]
 pub fn main() -> ExitCode {
     let words: Vec<OsString> = env::args_os().collect();
+    keep_files_private();
     let is_helper = mount_helper::is_meant(&words);
     ExitCode::from(if is_helper { mount_helper::main(&words) } else { run(&words) })
 }

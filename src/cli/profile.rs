@@ -23,10 +23,10 @@ use std::thread::sleep;
 use std::time::Duration;
 use std::{fs, io};
 
-use rustix::fs::Mode;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::base::files::with_inherited_umask;
 use crate::cli::create_options::CreateOptions;
 use crate::cli::exit::CommandError;
 use crate::cli::log_rules::LogRules;
@@ -266,7 +266,6 @@ fn one_line(error: &toml::de::Error) -> String {
 pub(crate) fn run_hooks(
     kind: &str,
     commands: &[String],
-    umask: Mode,
     environment: &[(&str, &OsStr)],
     until: &dyn Fn() -> bool,
 ) -> Result<(), CommandError> {
@@ -274,10 +273,8 @@ pub(crate) fn run_hooks(
         let output =
             rustix::io::dup(rustix::stdio::stderr()).map_or_else(|_| Stdio::null(), Stdio::from);
         let mut shell = Command::new("/bin/sh");
-        // The mask that files are made with is our own, and not what hooks expect.
-        let text = format!("umask {:04o}\n{command}", umask.bits());
-        shell.arg("-c").arg(text).envs(environment.iter().copied());
-        let child = shell.stdin(Stdio::null()).stdout(output).spawn();
+        shell.arg("-c").arg(command).envs(environment.iter().copied());
+        let child = with_inherited_umask(|| shell.stdin(Stdio::null()).stdout(output).spawn());
         let status = child.and_then(|child| wait(child, until));
         let status =
             status.map_err(CommandError::io(format!("run the {kind} hook {command:?}")))?;

@@ -26,6 +26,7 @@ fn of_repository(error: &RepositoryError) -> Errno {
         RepositoryError::NotFound { .. }
         | RepositoryError::Occupied { .. }
         | RepositoryError::Newer { .. }
+        | RepositoryError::Unsafe { .. }
         | RepositoryError::Config { .. }
         | RepositoryError::Busy { .. }
         | RepositoryError::Cancelled { .. }

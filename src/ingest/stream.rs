@@ -14,6 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, read};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::base::files::with_inherited_umask;
 use crate::base::name::{EntryName, printable};
 use crate::base::progress::Monitor;
 use crate::dag::Owner;
@@ -228,7 +229,7 @@ impl RunningChild {
         let name = printable(program.as_encoded_bytes());
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
-        let child = command.spawn().map_err(|error| {
+        let child = with_inherited_umask(|| command.spawn()).map_err(|error| {
             IngestError::Stream(format!("{name} cannot be run: {}", describe(&error)))
         })?;
         Ok(Self { child, name, is_done: false })

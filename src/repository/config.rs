@@ -3,11 +3,11 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::files::open_own;
 use crate::base::hash::Digest256;
 use crate::base::id::{hex, parse_hex};
 use crate::base::limits::CONFIG_BYTES_MAX;
@@ -174,8 +174,8 @@ impl Config {
         let temporary = layout.tmp().join("config");
         let failed = |action| RepositoryError::io(action, temporary.clone());
         let mut options = fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let mut output = options.open(&temporary).map_err(failed("create"))?;
+        options.write(true).create(true).truncate(true);
+        let mut output = open_own(&mut options, &temporary).map_err(failed("create"))?;
         output.write_all(text.as_bytes()).map_err(failed("write"))?;
         output.sync_all().map_err(failed("sync"))?;
         fs::rename(&temporary, &path).map_err(RepositoryError::io("create", &path))?;
@@ -185,12 +185,13 @@ impl Config {
 
 fn read_bounded(layout: &Layout) -> Result<String, RepositoryError> {
     let path = layout.config();
-    let file = fs::File::open(&path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
-            RepositoryError::NotFound { path: layout.root().to_owned() }
-        }
-        _ => RepositoryError::Io { action: "open", path: path.clone(), source: error },
-    })?;
+    let file =
+        open_own(fs::OpenOptions::new().read(true), &path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
+                RepositoryError::NotFound { path: layout.root().to_owned() }
+            }
+            _ => RepositoryError::Io { action: "open", path: path.clone(), source: error },
+        })?;
     let mut bytes = Vec::new();
     file.take(CONFIG_BYTES_MAX + 1)
         .read_to_end(&mut bytes)

@@ -34,6 +34,19 @@ pub enum RepositoryError {
         /// What is not understood.
         detail: String,
     },
+    /// Something in the place of the repository's files leads elsewhere.
+    #[error(
+        "The repository at {path:?} is not used: {place:?} is {what}, which may lead elsewhere; \
+         put the file itself there, or use `--repo` with the place where the repository really is"
+    )]
+    Unsafe {
+        /// Which repository.
+        path: PathBuf,
+        /// What is strange in it.
+        place: PathBuf,
+        /// What that is.
+        what: &'static str,
+    },
     /// The configuration cannot be understood.
     #[error("The configuration {path:?} is not valid: {detail}")]
     Config {

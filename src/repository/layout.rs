@@ -1,6 +1,10 @@
 //! Where the parts of a repository lie.
 
+use std::fs;
 use std::path::{Path, PathBuf};
+
+use crate::base::files::{strange, strange_entry};
+use crate::repository::error::RepositoryError;
 
 /// The paths inside a repository's directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,5 +77,32 @@ impl Layout {
     #[must_use]
     pub fn lock(&self) -> PathBuf {
         self.root.join("lock")
+    }
+
+    /// Refuses a repository some of whose directories are elsewhere, or whose
+    /// store has files that are: opening them would write there, and clearing them
+    /// remove there.
+    ///
+    /// # Errors
+    /// Fails if there is any such thing, or the store cannot be listed.
+    pub(crate) fn check_places(&self) -> Result<(), RepositoryError> {
+        let refused = |place: PathBuf, what| {
+            let path = self.root.clone();
+            Err(RepositoryError::Unsafe { path, place, what })
+        };
+        let (store, log) = (self.db(), self.log());
+        for place in [self.tmp(), self.leases(), store.clone(), log] {
+            let kind = fs::symlink_metadata(&place).ok().map(|metadata| metadata.file_type());
+            if let Some(what) = kind.and_then(strange) {
+                return refused(place, what);
+            }
+        }
+        match strange_entry(&store) {
+            Ok(Some((place, what))) => refused(place, what),
+            // What opens it says whether there has to be one.
+            Ok(None) => Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(RepositoryError::io("list", store)(error)),
+        }
     }
 }

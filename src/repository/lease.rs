@@ -15,13 +15,14 @@
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Read as _;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{FlockOperation, flock};
 
 use crate::base::codec::{DecodeError, Decoder, Encoder};
+use crate::base::files::open_own;
 use crate::base::id::{SnapshotId, TreeId};
 use crate::base::limits::LEASE_BYTES_MAX;
 use crate::repository::error::RepositoryError;
@@ -67,7 +68,8 @@ impl LeaseFile {
             let name = format!("{}-{number}.{SUFFIX}", std::process::id());
             let path = layout.leases().join(name);
             let mut options = OpenOptions::new();
-            match options.read(true).write(true).create_new(true).mode(0o600).open(&path) {
+            let options = options.read(true).write(true).create_new(true);
+            match open_own(options, &path) {
                 Ok(file) => {
                     flock(&file, FlockOperation::NonBlockingLockExclusive)
                         .map_err(|error| RepositoryError::io("lock", &path)(error.into()))?;
@@ -230,7 +232,7 @@ impl LiveLeases {
     }
 
     fn add(&mut self, path: &Path) -> Result<(), RepositoryError> {
-        let file = match File::open(path) {
+        let file = match open_own(OpenOptions::new().read(true), path) {
             Ok(file) => file,
             // Its owner ended between the listing and now.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
@@ -284,14 +286,14 @@ pub(crate) fn create_gate(layout: &Layout) -> Result<(), RepositoryError> {
 fn gate(layout: &Layout, operation: FlockOperation) -> Result<File, RepositoryError> {
     let path = layout.leases().join(GATE);
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let opened = options.open(&path).or_else(|error| {
+    options.read(true).write(true).create(true).truncate(false);
+    let opened = open_own(&mut options, &path).or_else(|error| {
         if error.kind() != std::io::ErrorKind::NotFound {
             return Err(error);
         }
         // Copies of repositories may come without empty directories.
         DirBuilder::new().mode(0o700).create(layout.leases())?;
-        options.open(&path)
+        open_own(&mut options, &path)
     });
     let file = opened.map_err(RepositoryError::io("open", &path))?;
     loop {
@@ -301,6 +303,11 @@ fn gate(layout: &Layout, operation: FlockOperation) -> Result<File, RepositoryEr
             Err(error) => return Err(RepositoryError::io("lock", &path)(error.into())),
         }
     }
+}
+
+/// Decodes the bytes of a lease; returns how many snapshots it names.
+pub(crate) fn count_leased(bytes: &[u8]) -> usize {
+    decode(bytes).map_or(0, |roots| roots.len())
 }
 
 #[cfg(test)]

@@ -3,13 +3,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use crate::base::files::open_own;
 use crate::base::progress::Monitor;
 use crate::base::time::Timestamp;
 use crate::repository::error::RepositoryError;
@@ -36,8 +36,8 @@ impl WriterLock {
     ) -> Result<Self, RepositoryError> {
         let path = layout.lock();
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let mut file = options.open(&path).map_err(RepositoryError::io("open", &path))?;
+        options.read(true).write(true).create(true).truncate(false);
+        let mut file = open_own(&mut options, &path).map_err(RepositoryError::io("open", &path))?;
         let start = Instant::now();
         let mut told = false;
         loop {

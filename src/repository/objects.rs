@@ -1,6 +1,8 @@
 //! Reading objects: by hint if there is one, else by index, always verified.
 
+use std::fs;
 use std::ops::{ControlFlow, Range};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -66,6 +68,20 @@ impl Repository {
     #[must_use]
     pub fn path(&self) -> &Path {
         self.layout.root()
+    }
+
+    /// Returns a warning if others than its owner can look into the repository or
+    /// change it.
+    #[must_use]
+    pub fn permission_warning(&self) -> Option<String> {
+        let path = self.path();
+        let mode = fs::metadata(path).ok()?.mode();
+        let others = match mode & 0o777 {
+            mode if mode & 0o022 != 0 => "can change",
+            mode if mode & 0o055 != 0 => "can look into",
+            _ => return None,
+        };
+        Some(format!("Others {others} the repository {path:?}; `chmod 700` protects it"))
     }
 
     /// The store below.

@@ -89,6 +89,7 @@ impl Reader {
         let config = Config::read(&layout)?;
         // Before anything is made: a key that does not fit opens nothing.
         Protection::new(&layout, &config, key)?;
+        layout.check_places()?;
         let lease = match LeaseFile::create(&layout) {
             Ok(lease) => Ok(Arc::new(lease)),
             Err(RepositoryError::Io { source, path, action }) => match unleased(&source) {

@@ -68,6 +68,7 @@ impl Writer {
         if !layout.db().is_dir() && !layout.rebuilt().is_dir() {
             Config::read(&layout)?;
         }
+        layout.check_places()?;
         let lock = WriterLock::acquire(&layout, "repair", wait, monitor)?;
         clear_tmp(&layout)?;
         if !dry_run {

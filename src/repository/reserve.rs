@@ -8,13 +8,13 @@
 //! made again when a writer begins or ends where there is space to spare. A command
 //! that adds content never takes it.
 //!
-//! Imports: where it lies.
+//! Imports: `base`, and where it lies.
 
 use std::fs::{self, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt as _;
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
+use crate::base::files::open_own;
 use crate::repository::layout::Layout;
 
 /// Bytes that it holds: enough for a deletion, and for a collection to drop what
@@ -35,15 +35,14 @@ pub(super) fn release(layout: &Layout) {
 /// file system cannot set space aside, there is none.
 pub(super) fn keep(layout: &Layout) {
     let path = layout.reserve();
-    let is_there = fs::metadata(&path).is_ok_and(|file| file.len() >= RESERVE_BYTES);
+    let is_there = fs::symlink_metadata(&path).is_ok_and(|file| file.len() >= RESERVE_BYTES);
     let has_plenty = || free_bytes(layout).is_some_and(|free| free >= PLENTY * RESERVE_BYTES);
     if is_there || !has_plenty() {
         return;
     }
     let mut options = OpenOptions::new();
-    let Ok(file) = options.write(true).create(true).truncate(false).mode(0o600).open(&path) else {
-        return;
-    };
+    let options = options.write(true).create(true).truncate(false);
+    let Ok(file) = open_own(options, &path) else { return };
     if fallocate(&file, FallocateFlags::empty(), 0, RESERVE_BYTES).is_err() {
         let _ = fs::remove_file(&path);
     }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::ops::{ControlFlow, Deref};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -169,6 +169,7 @@ impl Writer {
     ) -> Result<Self, RepositoryError> {
         let layout = Layout::new(root);
         Protection::new(&layout, &Config::read(&layout)?, key)?;
+        layout.check_places()?;
         let lock = WriterLock::acquire(&layout, purpose, wait, monitor)?;
         // Read again: while this process waited, another may have upgraded it.
         let config = Config::read(&layout)?;
@@ -206,16 +207,6 @@ impl Writer {
         self.store.flush()?;
         reserve::keep(self.layout());
         Ok(())
-    }
-
-    /// Returns a warning if others can read the repository.
-    #[must_use]
-    pub fn permission_warning(&self) -> Option<String> {
-        let mode = fs::metadata(self.path()).ok()?.mode();
-        (mode & 0o077 != 0).then(|| {
-            let path = self.path();
-            format!("Others have access to the repository {path:?}; `chmod 700` protects it")
-        })
     }
 }
 

@@ -93,6 +93,9 @@ fn record(report: &CheckReport) -> Record {
 fn look(context: &Context, arguments: &CheckArguments) -> Result<CheckReport, CommandError> {
     let terminal = context.terminal();
     let reader = context.reader()?;
+    if let Some(warning) = reader.permission_warning() {
+        context.note(&warning);
+    }
     let scope = match (arguments.read_data, arguments.read_data_subset) {
         (_, Some(subset)) => subset,
         (true, None) => ReadScope::All,

@@ -80,7 +80,7 @@ fn with_hooks(
     ];
     let hooks = &profile.hooks;
     let cancelled = || context.signals.received().is_some();
-    let done = run_hooks("before", &hooks.before, context.umask, &about, &cancelled)
+    let done = run_hooks("before", &hooks.before, &about, &cancelled)
         .map_err(|error| context.signals.instead_of(error))
         .and_then(|()| work());
     let code = match &done {
@@ -96,10 +96,10 @@ fn with_hooks(
         ("ICECORE_SNAPSHOT", OsStr::new(&id)),
     ];
     let told = match &done {
-        Ok(_) => run_hooks("success", &hooks.success, context.umask, &about, &|| false),
-        Err(_) => run_hooks("failure", &hooks.failure, context.umask, &about, &|| false),
+        Ok(_) => run_hooks("success", &hooks.success, &about, &|| false),
+        Err(_) => run_hooks("failure", &hooks.failure, &about, &|| false),
     };
-    let ended = run_hooks("after", &hooks.after, context.umask, &about, &|| false);
+    let ended = run_hooks("after", &hooks.after, &about, &|| false);
     match (done, told.and(ended)) {
         (Ok((outcome, _)), Ok(())) => Ok(outcome),
         (Ok(_), Err(error)) | (Err(error), Ok(())) => Err(error),
