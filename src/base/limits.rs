@@ -35,6 +35,9 @@ pub const TREE_PAGE_ITEMS_MAX: usize = 2048;
 pub const TREE_LEVELS_MAX: u8 = 8;
 /// Levels of directories below a source. A path of `PATH_MAX` bytes has fewer.
 pub const DIRECTORY_DEPTH_MAX: usize = 4096;
+/// Levels of directories in a snapshot: those below a source, and those of the
+/// path under which it is kept. Nothing deeper is looked into.
+pub const TREE_DEPTH_MAX: usize = 2 * DIRECTORY_DEPTH_MAX;
 /// Bytes of a repository's `config` file.
 pub const CONFIG_BYTES_MAX: u64 = 64 << 10;
 /// Bytes of a lease file.

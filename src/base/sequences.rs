@@ -1,29 +1,31 @@
 //! A set of sequence numbers, one bit each: they are dense by construction.
+//!
+//! Only an index that lies has others. Bits lie in blocks that are made when they
+//! are needed, so that such a number costs one block and not all before it.
 
-/// Numbers that may lie beyond the last one given, against a corrupt index that
-/// claims absurd ones: 2^36 bits are 8 GiB, more than any repository needs.
-const NUMBER_MAX: u64 = 1 << 36;
+use std::collections::BTreeMap;
+
+/// Words of 64 bits in a block: 512 bytes for 4096 numbers.
+const BLOCK_WORDS: usize = 64;
+/// Numbers in a block.
+const BLOCK_NUMBERS: u64 = 64 * BLOCK_WORDS as u64;
+
+type Block = Box<[u64; BLOCK_WORDS]>;
 
 /// A set of sequence numbers.
 #[derive(Clone, Debug, Default)]
 pub struct SequenceSet {
-    words: Vec<u64>,
+    blocks: BTreeMap<u64, Block>,
     len: u64,
 }
 
 impl SequenceSet {
-    /// Adds a number and returns whether it is new. Absurdly large numbers are
-    /// not added and count as new.
+    /// Adds a number and returns whether it is new.
     pub fn insert(&mut self, number: u64) -> bool {
-        if number >= NUMBER_MAX {
-            return true;
-        }
-        let Ok(word) = usize::try_from(number / 64) else { return true };
-        if word >= self.words.len() {
-            self.words.resize(word + 1, 0);
-        }
+        let new = || Box::new([0; BLOCK_WORDS]);
+        let block = self.blocks.entry(number / BLOCK_NUMBERS).or_insert_with(new);
         let bit = 1_u64 << (number % 64);
-        match self.words.get_mut(word) {
+        match block.get_mut(word_of(number)) {
             Some(bits) if *bits & bit == 0 => {
                 *bits |= bit;
                 self.len += 1;
@@ -36,7 +38,8 @@ impl SequenceSet {
     /// Whether a number is in the set.
     #[must_use]
     pub fn contains(&self, number: u64) -> bool {
-        let word = usize::try_from(number / 64).ok().and_then(|word| self.words.get(word));
+        let block = self.blocks.get(&(number / BLOCK_NUMBERS));
+        let word = block.and_then(|block| block.get(word_of(number)));
         word.is_some_and(|bits| bits & (1 << (number % 64)) != 0)
     }
 
@@ -61,57 +64,61 @@ impl SequenceSet {
     /// The greatest number in the set.
     #[must_use]
     pub fn last(&self) -> Option<u64> {
-        let word = self.words.iter().rposition(|bits| *bits != 0)?;
-        let bits = self.words.get(word)?;
-        Some(word as u64 * 64 + u64::from(63 - bits.leading_zeros()))
+        // A block is made for a number, so the last one has some.
+        let (place, block) = self.blocks.iter().next_back()?;
+        let word = block.iter().rposition(|bits| *bits != 0)?;
+        let bits = block.get(word)?;
+        Some(place * BLOCK_NUMBERS + 64 * word as u64 + u64::from(63 - bits.leading_zeros()))
     }
 
     /// Adds every number of another set.
     pub fn union(&mut self, other: &Self) {
-        if self.words.len() < other.words.len() {
-            self.words.resize(other.words.len(), 0);
-        }
-        for (bits, more) in self.words.iter_mut().zip(&other.words) {
-            self.len += u64::from((more & !*bits).count_ones());
-            *bits |= more;
+        for (place, more) in &other.blocks {
+            let block = self.blocks.entry(*place).or_insert_with(|| Box::new([0; BLOCK_WORDS]));
+            for (bits, more) in block.iter_mut().zip(more.iter()) {
+                self.len += u64::from((more & !*bits).count_ones());
+                *bits |= more;
+            }
         }
     }
 
     /// The numbers of `first..=last` that are in the set, in order. Costs little
     /// where there are none.
     pub fn within(&self, first: u64, last: u64) -> impl Iterator<Item = u64> + '_ {
-        let end = (self.words.len() as u64).min((last / 64).saturating_add(1));
-        let words = (first / 64..end).filter_map(move |index| {
-            let bits = usize::try_from(index).ok().and_then(|index| self.words.get(index))?;
-            (*bits != 0).then_some((index * 64, *bits))
-        });
-        words
-            .flat_map(|(base, bits)| {
-                (0..64).filter(move |bit| bits >> bit & 1 == 1).map(move |bit| base + bit)
-            })
-            .filter(move |number| (first..=last).contains(number))
+        self.words(first, last).flat_map(|(base, bits)| {
+            (0..64).filter(move |bit| bits >> bit & 1 == 1).map(move |bit| base + bit)
+        })
     }
 
     /// How many numbers of `first..=last` are in the set.
     #[must_use]
     pub fn count(&self, first: u64, last: u64) -> u64 {
-        let mut count = 0;
-        for word in first / 64..=last / 64 {
-            let Some(bits) = usize::try_from(word).ok().and_then(|word| self.words.get(word))
-            else {
-                break;
-            };
-            let mut bits = *bits;
-            if word == first / 64 {
-                bits &= u64::MAX << (first % 64);
-            }
-            if word == last / 64 {
-                bits &= u64::MAX >> (63 - last % 64);
-            }
-            count += u64::from(bits.count_ones());
-        }
-        count
+        self.words(first, last).map(|(_, bits)| u64::from(bits.count_ones())).sum()
     }
+
+    /// The words that hold numbers of `first..=last`, without the bits of others,
+    /// each with the number that its first bit stands for.
+    fn words(&self, first: u64, last: u64) -> impl Iterator<Item = (u64, u64)> + '_ {
+        // A range that ends before it begins holds nothing.
+        let places = (first <= last).then_some(first / BLOCK_NUMBERS..=last / BLOCK_NUMBERS);
+        let blocks = places.into_iter().flat_map(|places| self.blocks.range(places));
+        let words = blocks.flat_map(|(place, block)| {
+            let base = move |word: usize| place * BLOCK_NUMBERS + 64 * word as u64;
+            block.iter().enumerate().map(move |(word, bits)| (base(word), *bits))
+        });
+        words.filter(|(_, bits)| *bits != 0).filter_map(move |(base, bits)| {
+            let below = first.saturating_sub(base);
+            let above = (base + 63).saturating_sub(last);
+            let outside = below > 63 || above > 63;
+            let kept = u64::MAX << below.min(63) & u64::MAX >> above.min(63);
+            (!outside && bits & kept != 0).then_some((base, bits & kept))
+        })
+    }
+}
+
+/// The word of a block that holds a number.
+const fn word_of(number: u64) -> usize {
+    (number % BLOCK_NUMBERS / 64) as usize
 }
 
 #[cfg(test)]
@@ -123,9 +130,9 @@ mod tests {
     proptest! {
         #[test]
         fn it_agrees_with_a_set_of_numbers(
-            numbers in proptest::collection::vec(0_u64..500, 0..200),
-            a in 0_u64..600,
-            b in 0_u64..600
+            numbers in proptest::collection::vec(0_u64..20_000, 0..200),
+            a in 0_u64..24_000,
+            b in 0_u64..24_000
         ) {
             let mut set = SequenceSet::default();
             let mut model = BTreeSet::new();
@@ -154,10 +161,13 @@ mod tests {
     }
 
     #[test]
-    fn an_absurd_number_takes_no_memory() {
+    fn an_absurd_number_is_kept_and_takes_one_block() {
         let mut set = SequenceSet::default();
-        assert!(set.insert(u64::MAX));
-        assert!(!set.contains(u64::MAX));
-        assert!(set.words.is_empty());
+        for number in [u64::MAX, u64::MAX - 63, 1 << 36] {
+            assert!(set.insert(number) && !set.insert(number) && set.contains(number));
+        }
+        assert_eq!(set.blocks.len(), 2);
+        assert_eq!(set.within(1, u64::MAX).collect::<Vec<_>>(), [1 << 36, u64::MAX - 63, u64::MAX]);
+        assert_eq!((set.count(u64::MAX, u64::MAX), set.count(9, 3)), (1, 0));
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 
 use crate::base::id::SnapshotId;
+use crate::base::limits::TREE_DEPTH_MAX;
 use crate::base::progress::Monitor;
 use crate::base::sequences::SequenceSet;
 use crate::check::findings::{Findings, Subject};
@@ -72,6 +73,8 @@ enum Child {
 struct Frame {
     id: [u8; 32],
     place: Option<u64>,
+    /// Directories from the root down to it.
+    depth: usize,
     children: Vec<Child>,
     is_hurt: bool,
 }
@@ -135,7 +138,9 @@ impl Walker<'_> {
         if let Some(place) = place.filter(|place| !self.walked.visited.insert(*place)) {
             return Ok(Some(self.walked.hurt.contains(place)));
         }
-        let mut frame = Frame { id, place, children: Vec::new(), is_hurt: false };
+        let above = self.stack.last().map_or(0, |frame| frame.depth);
+        let depth = above + usize::from(matches!(child, Child::Tree(_, None)));
+        let mut frame = Frame { id, place, depth, children: Vec::new(), is_hurt: false };
         // An object that only a hint leads to is there, but no longer for `create`.
         frame.is_hurt = self.findings.contains(&Subject::Object(kind, id));
         let hint = place.or(hint);
@@ -158,6 +163,10 @@ impl Walker<'_> {
             let detail = "it is missing from the index";
             self.findings.add(Subject::Object(kind, id), detail);
             frame.is_hurt = true;
+        }
+        if depth > TREE_DEPTH_MAX {
+            self.refuse(&mut frame, kind, "its directory is deeper than any source can be");
+            frame.children.clear();
         }
         self.monitor.advance(1, 0);
         self.stack.push(frame);
@@ -206,6 +215,7 @@ impl Walker<'_> {
         }
         if level.is_some_and(|level| level != own_level) {
             self.refuse(frame, ObjectKind::Tree, "it is a page of another level than it should be");
+            frame.children.clear();
         }
         Ok(())
     }
@@ -228,6 +238,7 @@ impl Walker<'_> {
         if level.is_some_and(|level| level != own_level) {
             let detail = "it is a page of another level than it should be";
             self.refuse(frame, ObjectKind::ChunkList, detail);
+            frame.children.clear();
         }
         Ok(())
     }

@@ -232,12 +232,18 @@ fn decode_index(decoder: &mut RecordDecoder<'_>) -> Result<Tree, DecodeError> {
         return Err(decoder.body.error("an index page has fewer than two pages"));
     }
     let mut branches: Vec<Branch> = Vec::with_capacity(count);
+    let mut distinct = HashSet::with_capacity(count);
     for _ in 0..count {
         let last = decode_name(decoder)?;
         if branches.last().is_some_and(|before| before.last >= last) {
             return Err(decoder.body.error("pages are not in rising order"));
         }
-        branches.push(Branch { last, tree: TreeRef::decode(decoder)? });
+        let tree = TreeRef::decode(decoder)?;
+        // Names rise from page to page, so none can come twice.
+        if !distinct.insert(tree.id) {
+            return Err(decoder.body.error("an index page names a page twice"));
+        }
+        branches.push(Branch { last, tree });
     }
     Ok(Tree::Index { level, branches })
 }

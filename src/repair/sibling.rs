@@ -3,26 +3,54 @@
 //!
 //! A file is left out whole: what is in the sibling is what it was. What can
 //! still be read of such a file is read in the damaged snapshot, which stays.
+//!
+//! A damaged directory may be named by more paths than anybody can count: it is
+//! looked into for some of them, and for the others it is what it was before.
+
+use std::collections::HashMap;
+use std::panic::resume_unwind;
+use std::thread;
 
 use crate::base::id::SnapshotId;
-use crate::base::name::printable;
+use crate::base::limits::TREE_DEPTH_MAX;
+use crate::base::name::{EntryName, printable};
 use crate::base::progress::Monitor;
 use crate::base::sequences::SequenceSet;
 use crate::dag::{
-    Body, ChunkList, ChunkListRef, Counters, DirectoryBuilder, Entry, Kind, Manifest, Segment,
-    Tree, TreeRef,
+    Body, Branch, ChunkList, ChunkListRef, Counters, DirectoryBuilder, Entry, Kind, Manifest,
+    Segment, Tree, TreeRef,
 };
 use crate::repair::index::Objects;
 use crate::repair::{Hurt, RepairError, RepairReport, go_on};
-use crate::repository::{ObjectKind, Session, Writer};
+use crate::repository::{ObjectKind, RepositoryError, Session, Writer};
 
 /// Paths that are named of one snapshot; the rest is counted.
 const PATHS_MAX: usize = 1000;
+/// Bytes of stack for directories of [`TREE_DEPTH_MAX`] levels (measured: 1.5 KiB each).
+const STACK_BYTES: usize = 64 << 20;
+/// Paths to one damaged directory for which it is looked into.
+const VISITS_MAX: u32 = 100;
 
 /// Makes a sibling of each snapshot, or of each of `only`, that cannot be read
 /// whole. Returns whether trees are lost: what they named is then named by
 /// nothing.
 pub(crate) fn make(
+    writer: &Writer,
+    objects: &Objects,
+    only: Option<&[SnapshotId]>,
+    dry_run: bool,
+    report: &mut RepairReport,
+    monitor: &dyn Monitor,
+) -> Result<bool, RepairError> {
+    let work = || make_all(writer, objects, only, dry_run, report, monitor);
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work);
+        let thread = thread.map_err(RepositoryError::io("start a thread for", writer.path()))?;
+        thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+    })
+}
+
+fn make_all(
     writer: &Writer,
     objects: &Objects,
     only: Option<&[SnapshotId]>,
@@ -46,6 +74,8 @@ pub(crate) fn make(
             left_out: Vec::new(),
             left_out_count: 0,
             lost_trees: false,
+            remains: HashMap::new(),
+            depth: 0,
         };
         let remains = maker.directory(&mut Vec::new(), &root)?;
         lost_trees |= maker.lost_trees;
@@ -113,6 +143,32 @@ struct Maker<'a> {
     left_out: Vec<Vec<u8>>,
     left_out_count: u64,
     lost_trees: bool,
+    /// What is left of damaged directories, by where they lie.
+    remains: HashMap<u64, Remains>,
+    /// Directories on the way down.
+    depth: usize,
+}
+
+/// What is left of a damaged directory.
+#[derive(Clone, Copy, Debug)]
+struct Remains {
+    tree: TreeRef,
+    left_out: u64,
+    visits: u32,
+}
+
+/// What an index page says of a page below it.
+struct Expected<'a> {
+    level: u8,
+    last: &'a EntryName,
+}
+
+/// A directory that is made anew.
+#[derive(Default)]
+struct Remade {
+    builder: DirectoryBuilder,
+    /// The last name that was taken over, or would have been.
+    last: Option<EntryName>,
 }
 
 impl Maker<'_> {
@@ -134,15 +190,29 @@ impl Maker<'_> {
         if self.whole.contains(place) {
             return Ok(Some(*tree));
         }
+        if let Some(remains) = self.remains.get(&place).filter(|it| it.visits >= VISITS_MAX) {
+            self.left_out_count = self.left_out_count.saturating_add(remains.left_out);
+            return Ok(Some(remains.tree));
+        }
+        if self.depth >= TREE_DEPTH_MAX {
+            self.leave_out(path);
+            return Ok(None);
+        }
         let before = self.left_out_count;
-        let mut builder = DirectoryBuilder::new();
-        self.page(path, tree, &mut builder)?;
+        let mut remade = Remade::default();
+        self.depth += 1;
+        self.page(path, tree, None, &mut remade)?;
+        self.depth -= 1;
         if self.left_out_count == before {
             self.whole.insert(place);
             return Ok(Some(*tree));
         }
         let session = &mut self.session;
-        Ok(Some(builder.finish(&mut |record| session.put_tree(record))?))
+        let tree = remade.builder.finish(&mut |record| session.put_tree(record))?;
+        let left_out = self.left_out_count - before;
+        let visits = self.remains.get(&place).map_or(1, |remains| remains.visits + 1);
+        self.remains.insert(place, Remains { tree, left_out, visits });
+        Ok(Some(tree))
     }
 
     /// Takes over what is left of a page.
@@ -150,7 +220,8 @@ impl Maker<'_> {
         &mut self,
         path: &mut Vec<u8>,
         tree: &TreeRef,
-        builder: &mut DirectoryBuilder,
+        expected: Option<Expected<'_>>,
+        remade: &mut Remade,
     ) -> Result<(), RepairError> {
         let id = tree.id.as_bytes();
         let Some(place) = self.objects.place(self.writer, ObjectKind::Tree, id)? else {
@@ -158,13 +229,19 @@ impl Maker<'_> {
             self.leave_out(path);
             return Ok(());
         };
-        match self.writer.tree_by_id(&tree.id, Some(place))? {
+        let page = self.writer.tree_by_id(&tree.id, Some(place))?;
+        if expected.is_some_and(|expected| !expected.fits(&page, remade.last.as_ref())) {
+            self.leave_out(path);
+            return Ok(());
+        }
+        match page {
             Tree::Leaf(entries) => {
-                entries.into_iter().try_for_each(|entry| self.entry(path, entry, builder))
+                entries.into_iter().try_for_each(|entry| self.entry(path, entry, remade))
             }
-            Tree::Index { branches, .. } => {
-                branches.iter().try_for_each(|branch| self.page(path, &branch.tree, builder))
-            }
+            Tree::Index { level, branches } => branches.iter().try_for_each(|branch| {
+                let expected = Expected { level: level - 1, last: &branch.last };
+                self.page(path, &branch.tree, Some(expected), remade)
+            }),
         }
     }
 
@@ -172,8 +249,9 @@ impl Maker<'_> {
         &mut self,
         path: &mut Vec<u8>,
         mut entry: Entry,
-        builder: &mut DirectoryBuilder,
+        remade: &mut Remade,
     ) -> Result<(), RepairError> {
+        remade.last = Some(entry.name.clone());
         let length = path.len();
         path.push(b'/');
         path.extend_from_slice(entry.name.as_bytes());
@@ -197,7 +275,7 @@ impl Maker<'_> {
         path.truncate(length);
         if stays {
             let session = &mut self.session;
-            builder.push(entry, &mut |record| session.put_tree(record))?;
+            remade.builder.push(entry, &mut |record| session.put_tree(record))?;
         }
         Ok(())
     }
@@ -207,11 +285,11 @@ impl Maker<'_> {
         match body {
             Body::Inline(_) => Ok(true),
             Body::Segments(segments) => self.segments(segments),
-            Body::List(list) => self.list(list),
+            Body::List(list) => self.list(list, None),
         }
     }
 
-    fn list(&mut self, list: &ChunkListRef) -> Result<bool, RepairError> {
+    fn list(&mut self, list: &ChunkListRef, level: Option<u8>) -> Result<bool, RepairError> {
         let id = list.id.as_bytes();
         let Some(place) = self.objects.place(self.writer, ObjectKind::ChunkList, id)? else {
             return Ok(false);
@@ -221,14 +299,17 @@ impl Maker<'_> {
         }
         let found = ChunkListRef { hint: Some(place), ..*list };
         let is_whole = match self.writer.chunk_list(&found)? {
-            ChunkList::Leaf(segments) => self.segments(&segments)?,
-            ChunkList::Index { pages, .. } => {
+            ChunkList::Leaf(segments) if level.is_none_or(|level| level == 0) => {
+                self.segments(&segments)?
+            }
+            ChunkList::Index { level: own, pages } if level.is_none_or(|level| level == own) => {
                 let mut all = true;
                 for page in &pages {
-                    all = all && self.list(page)?;
+                    all = all && self.list(page, Some(own - 1))?;
                 }
                 all
             }
+            _ => false,
         };
         if is_whole {
             self.whole.insert(place);
@@ -247,9 +328,28 @@ impl Maker<'_> {
     }
 
     fn leave_out(&mut self, path: &[u8]) {
-        self.left_out_count += 1;
+        self.left_out_count = self.left_out_count.saturating_add(1);
         if self.left_out.len() < PATHS_MAX {
             self.left_out.push(if path.is_empty() { b"/".to_vec() } else { path.to_vec() });
         }
+    }
+}
+
+impl Expected<'_> {
+    /// Whether a page is what the page above it says, and comes behind `before`:
+    /// else the same pages could come again and again.
+    fn fits(&self, page: &Tree, before: Option<&EntryName>) -> bool {
+        let (level, first, last) = match page {
+            Tree::Leaf(entries) => (
+                0,
+                entries.first().map(|entry: &Entry| &entry.name),
+                entries.last().map(|entry| &entry.name),
+            ),
+            Tree::Index { level, branches } => {
+                let last = branches.last().map(|branch: &Branch| &branch.last);
+                (*level, branches.first().map(|branch| &branch.last), last)
+            }
+        };
+        level == self.level && last == Some(self.last) && before < first
     }
 }

@@ -93,8 +93,11 @@ impl Repository {
                     return Ok(SnapshotName { id, manifest, path: trim_slashes(path).to_vec() });
                 }
                 Err(error @ RepositoryError::NoSuchSnapshot { .. }) => {
-                    unknown = Some(error);
+                    unknown = unknown.filter(RepositoryError::is_damage).or(Some(error));
                 }
+                // It may be one of those that cannot be read; a shorter name may
+                // be that of one that can.
+                Err(error) if error.is_damage() => unknown = Some(error),
                 Err(error) => return Err(error),
             }
         }

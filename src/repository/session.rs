@@ -30,6 +30,9 @@ const LOAD_BYTES: u64 = 128 << 20;
 /// Objects after which it is finished although they are small: their ids are
 /// kept in memory until then.
 const LOAD_OBJECTS: usize = 256 << 10;
+/// The largest sequence number that a session may begin with. No disk holds as
+/// many objects.
+const SEQUENCE_MAX: u64 = 1 << 62;
 /// Bytes of records about the source that are kept until they are stored.
 const SCAN_BYTES: usize = 16 << 20;
 
@@ -364,6 +367,13 @@ pub(crate) fn next_sequence(
         if range.family == family {
             next = next.max(range.last.saturating_add(1));
         }
+    }
+    if next > SEQUENCE_MAX {
+        return Err(RepositoryError::Damaged {
+            kind: "counter",
+            id: next_key(family),
+            detail: format!("{next} is no number that was ever reached"),
+        });
     }
     Ok(next)
 }

@@ -74,7 +74,7 @@ impl Weighter<ChunkId, Arc<[u8]>> for Weight {
 
 impl Weighter<TreeId, Arc<LeafPage>> for Weight {
     fn weight(&self, _: &TreeId, value: &Arc<LeafPage>) -> u64 {
-        OVERHEAD_BYTES + value.entries.iter().map(entry_bytes).sum::<u64>()
+        OVERHEAD_BYTES + value.bytes
     }
 }
 
@@ -104,7 +104,7 @@ impl Weighter<ChangesKey, bool> for Weight {
 }
 
 /// About what an entry takes on the heap.
-fn entry_bytes(entry: &Entry) -> u64 {
+pub(crate) fn entry_bytes(entry: &Entry) -> u64 {
     let xattrs = &entry.node.xattrs;
     let attributes: usize = xattrs.iter().map(|x| x.name.len() + x.value.len() + 32).sum();
     let kind = match &entry.node.kind {

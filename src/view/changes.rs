@@ -9,6 +9,7 @@
 use std::ops::ControlFlow;
 
 use crate::base::id::TreeId;
+use crate::base::limits::TREE_DEPTH_MAX;
 use crate::dag::{Kind, Node, TreeRef};
 use crate::view::cursor::Cursor;
 use crate::view::directory::EntryHandle;
@@ -81,6 +82,13 @@ pub struct DirectoryPair {
     part: Part,
     shown: TreeRef,
     other: TreeRef,
+}
+
+impl DirectoryPair {
+    /// Tells it from other pairs, wherever they lie.
+    const fn key(&self) -> (TreeId, TreeId, Part) {
+        (self.shown.id, self.other.id, self.part)
+    }
 }
 
 /// An entry of a part.
@@ -162,12 +170,13 @@ impl View {
 
     /// Whether anything of the part lies below a directory.
     fn has_changes(&self, pair: &DirectoryPair) -> Result<bool, ViewError> {
-        let key: (TreeId, TreeId, Part) = (pair.shown.id, pair.other.id, pair.part);
-        self.caches.changes.get_or_insert_with(&key, || self.look_for_changes(*pair))
+        self.caches.changes.get_or_insert_with(&pair.key(), || self.look_for_changes(*pair))
     }
 
     /// Depth first. A directory on the way is left at its first subdirectory
-    /// and gone on with later, so that no list of subdirectories is kept.
+    /// and gone on with later, so that no list of subdirectories is kept. Pairs in
+    /// which nothing was found are remembered: there may be more paths to one than
+    /// anybody can walk.
     fn look_for_changes(&self, top: DirectoryPair) -> Result<bool, ViewError> {
         let mut way = vec![(top, 0)];
         while let Some((pair, first)) = way.pop() {
@@ -182,8 +191,18 @@ impl View {
             if found {
                 return Ok(true);
             }
-            if let Some((inner, ordinal)) = below {
-                way.push((pair, ordinal + 1));
+            let Some((inner, ordinal)) = below else {
+                if !way.is_empty() {
+                    self.caches.changes.insert(pair.key(), false);
+                }
+                continue;
+            };
+            if way.len() >= TREE_DEPTH_MAX {
+                let problem = format!("tree {} is deeper than any source can be", pair.shown.id);
+                return Err(ViewError::Inconsistent(problem));
+            }
+            way.push((pair, ordinal + 1));
+            if self.caches.changes.get(&inner.key()) != Some(false) {
                 way.push((*inner, 0));
             }
         }

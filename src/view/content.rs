@@ -33,10 +33,12 @@ impl FileBytes {
 pub(crate) struct ListPage {
     list: ChunkList,
     starts: Vec<u64>,
+    /// The bytes of file below it.
+    bytes: u64,
 }
 
 impl ListPage {
-    fn new(list: ChunkList) -> Self {
+    fn new(list: ChunkList, bytes: u64) -> Self {
         let mut next = 0_u64;
         let mut start = |bytes: u64| {
             let start = next;
@@ -47,7 +49,7 @@ impl ListPage {
             ChunkList::Leaf(segments) => segments.iter().map(|s| start(s.bytes())).collect(),
             ChunkList::Index { pages, .. } => pages.iter().map(|p| start(p.bytes)).collect(),
         };
-        Self { list, starts }
+        Self { list, starts, bytes }
     }
 
     pub(crate) fn item_count(&self) -> u64 {
@@ -60,6 +62,8 @@ impl ListPage {
     }
 }
 
+/// Tells from the sizes of a page whether to look into it.
+type IsWanted = dyn Fn(&ChunkListRef) -> bool;
 /// Called with each segment and where it begins in the file.
 type Visit<'a> = dyn FnMut(&Segment, u64) -> Result<ControlFlow<()>, ViewError> + 'a;
 
@@ -84,7 +88,7 @@ impl View {
         }
         let mut shared = None;
         let mut owned = Vec::new();
-        self.visit(content, offset, &mut |segment, start| {
+        self.visit(content, offset, &|_| true, &mut |segment, start| {
             let from = offset.max(start) - start;
             let to = segment.bytes().min(end - start);
             match segment {
@@ -112,7 +116,8 @@ impl View {
     /// # Errors
     /// Fails if a chunk list cannot be read.
     pub fn seek_data(&self, content: &Content, offset: u64) -> Result<Option<u64>, ViewError> {
-        self.seek(content, offset, |segment| matches!(segment, Segment::Chunk { .. }))
+        let is_data = |segment: &Segment| matches!(segment, Segment::Chunk { .. });
+        self.seek(content, offset, is_data, &|page| page.data_bytes > 0)
     }
 
     /// Returns the next offset from `offset` on that is a hole; the end of the
@@ -124,7 +129,8 @@ impl View {
         if offset >= content.size {
             return Ok(None);
         }
-        let hole = self.seek(content, offset, |segment| matches!(segment, Segment::Hole { .. }));
+        let is_hole = |segment: &Segment| matches!(segment, Segment::Hole { .. });
+        let hole = self.seek(content, offset, is_hole, &|page| page.data_bytes < page.bytes);
         Ok(Some(hole?.unwrap_or(content.size)))
     }
 
@@ -133,6 +139,7 @@ impl View {
         content: &Content,
         offset: u64,
         wanted: impl Fn(&Segment) -> bool,
+        is_wanted: &IsWanted,
     ) -> Result<Option<u64>, ViewError> {
         if offset >= content.size {
             return Ok(None);
@@ -142,7 +149,7 @@ impl View {
             return Ok(wanted(&data).then_some(offset));
         }
         let mut found = None;
-        self.visit(content, offset, &mut |segment, start| {
+        self.visit(content, offset, is_wanted, &mut |segment, start| {
             if wanted(segment) {
                 found = Some(offset.max(start));
                 return Ok(ControlFlow::Break(()));
@@ -152,11 +159,14 @@ impl View {
         Ok(found)
     }
 
-    /// Visits the segments from the one that holds `offset` on.
+    /// Visits the segments from the one that holds `offset` on, without those
+    /// below pages that are not wanted: a file may have more segments than anybody
+    /// can look at.
     fn visit(
         &self,
         content: &Content,
         offset: u64,
+        is_wanted: &IsWanted,
         visit: &mut Visit<'_>,
     ) -> Result<(), ViewError> {
         match &content.body {
@@ -172,7 +182,8 @@ impl View {
                 }
             }
             Body::List(list) => {
-                let _ = self.visit_list(list, 0, offset, None, visit)?;
+                let walk = ListWalk { offset, is_wanted };
+                let _ = self.visit_list(&walk, list, (0, None), visit)?;
             }
         }
         Ok(())
@@ -182,14 +193,13 @@ impl View {
     /// Levels fall strictly, so the recursion is bounded.
     fn visit_list(
         &self,
+        walk: &ListWalk<'_>,
         reference: &ChunkListRef,
-        start: u64,
-        offset: u64,
-        level_above: Option<u8>,
+        (start, level_above): (u64, Option<u8>),
         visit: &mut Visit<'_>,
     ) -> Result<ControlFlow<()>, ViewError> {
         let page = self.list_page(reference)?;
-        let first = page.item_at(offset.saturating_sub(start));
+        let first = page.item_at(walk.offset.saturating_sub(start));
         let level = match &page.list {
             ChunkList::Leaf(_) => 0,
             ChunkList::Index { level, .. } => *level,
@@ -206,8 +216,9 @@ impl View {
                     None => ControlFlow::Break(()),
                 },
                 ChunkList::Index { pages, .. } => match pages.get(index) {
+                    Some(below) if !(walk.is_wanted)(below) => ControlFlow::Continue(()),
                     Some(below) => {
-                        self.visit_list(below, item_start, offset, Some(level), visit)?
+                        self.visit_list(walk, below, (item_start, Some(level)), visit)?
                     }
                     None => ControlFlow::Break(()),
                 },
@@ -219,10 +230,18 @@ impl View {
         Ok(ControlFlow::Continue(()))
     }
 
+    /// Returns a page that is as long as its reference says: it may be in the
+    /// cache because of another reference.
     fn list_page(&self, list: &ChunkListRef) -> Result<Arc<ListPage>, ViewError> {
-        self.caches.lists.get_or_insert_with(&list.id, || {
-            Ok(Arc::new(ListPage::new(self.reader.chunk_list(list)?)))
-        })
+        let page = self.caches.lists.get_or_insert_with(&list.id, || {
+            let page = self.reader.chunk_list(list)?;
+            Ok::<_, ViewError>(Arc::new(ListPage::new(page, list.bytes)))
+        })?;
+        if page.bytes != list.bytes {
+            let problem = format!("chunk list {} is not as long as it should be", list.id);
+            return Err(ViewError::Inconsistent(problem));
+        }
+        Ok(page)
     }
 
     fn chunk(&self, id: &ChunkId, bytes: u32, hint: Hint) -> Result<Arc<[u8]>, ViewError> {
@@ -231,11 +250,22 @@ impl View {
             is_missed = true;
             Ok::<_, ViewError>(Arc::from(self.reader.chunk(id, bytes, hint)?))
         })?;
+        // It may be in the cache because of another file.
+        if chunk.len() as u64 != u64::from(bytes) {
+            let problem = format!("chunk {id} has {} bytes instead of {bytes}", chunk.len());
+            return Err(ViewError::Inconsistent(problem));
+        }
         if let Some(sequence) = hint {
             self.prefetch.note(sequence, bytes, is_missed);
         }
         Ok(chunk)
     }
+}
+
+/// What is looked for in a chunk list.
+struct ListWalk<'a> {
+    offset: u64,
+    is_wanted: &'a IsWanted,
 }
 
 /// A length inside a request or a chunk, which fits any machine.

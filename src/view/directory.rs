@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::base::id::TreeId;
 use crate::base::name::EntryName;
 use crate::dag::{Entry, Kind, Node, Tree, TreeRef};
+use crate::view::cache::entry_bytes;
 use crate::view::snapshots::Snapshot;
 use crate::view::{View, ViewError};
 
@@ -15,6 +16,15 @@ const PAGES_MAX: usize = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct LeafPage {
     pub(crate) entries: Vec<Entry>,
+    /// About what it takes in memory.
+    pub(crate) bytes: u64,
+}
+
+impl LeafPage {
+    fn new(entries: Vec<Entry>) -> Self {
+        let bytes = entries.iter().map(entry_bytes).sum();
+        Self { entries, bytes }
+    }
 }
 
 /// An entry in a page that stays in memory as long as the handle does.
@@ -51,6 +61,19 @@ impl EntryHandle {
     #[must_use]
     pub fn page_entries(&self) -> &[Entry] {
         &self.page.entries
+    }
+
+    /// About what its page takes in memory.
+    #[must_use]
+    pub fn page_bytes(&self) -> u64 {
+        self.page.bytes
+    }
+
+    /// The same entry alone, in a page of its own: keeps nothing else in memory.
+    #[must_use]
+    pub fn alone(&self) -> Self {
+        let entries = self.get().cloned().into_iter().collect();
+        Self { page: Arc::new(LeafPage::new(entries)), index: 0 }
     }
 
     /// Tells the page from others that are in memory at the same time.
@@ -188,7 +211,7 @@ impl View {
     pub(crate) fn page(&self, tree: &TreeRef) -> Result<Arc<LeafPage>, ViewError> {
         self.caches.pages.get_or_insert_with(&tree.id, || match self.reader.tree(tree)? {
             Tree::Leaf(entries) if entries.len() as u64 == tree.totals.entries => {
-                Ok(Arc::new(LeafPage { entries }))
+                Ok(Arc::new(LeafPage::new(entries)))
             }
             Tree::Leaf(_) => Err(inconsistent(&tree.id, "has not as many entries as it should")),
             Tree::Index { .. } => {
@@ -201,7 +224,7 @@ impl View {
         let (level, branches) = match self.reader.tree(tree)? {
             Tree::Leaf(entries) => {
                 let len = entries.len() as u64;
-                self.caches.pages.insert(tree.id, Arc::new(LeafPage { entries }));
+                self.caches.pages.insert(tree.id, Arc::new(LeafPage::new(entries)));
                 let pages = vec![PageSlot { start: 0, last: None, tree: *tree }];
                 return Ok(Arc::new(Directory { pages, len }));
             }
@@ -213,6 +236,11 @@ impl View {
         while let Some((level, branch)) = work.pop() {
             if pages.len() >= PAGES_MAX {
                 return Err(inconsistent(&tree.id, "has too many pages"));
+            }
+            // Pages that come again and again would have no end.
+            let before = pages.last().and_then(|page: &PageSlot| page.last.as_ref());
+            if level == 1 && before.is_some_and(|before| *before >= branch.last) {
+                return Err(inconsistent(&tree.id, "has pages that are not in rising order"));
             }
             if level == 1 {
                 let (start, last) = (len, Some(branch.last));

@@ -75,6 +75,7 @@ fn print(
         read.files.push((named.id, printable(&named.path)));
         let mut offset = 0;
         while offset < content.size {
+            context.go_on()?;
             let bytes = view.read(content, offset, READ_BYTES)?;
             read.bytes += bytes.as_slice().len() as u64;
             output.raw(bytes.as_slice())?;

@@ -1,6 +1,6 @@
 //! Everything below a directory, in the order of paths.
 
-use crate::base::limits::DIRECTORY_DEPTH_MAX;
+use crate::base::limits::TREE_DEPTH_MAX;
 use crate::base::name::EntryName;
 use crate::dag::{Kind, Node, TreeRef};
 use crate::repository::browse::cursor::DirectoryCursor;
@@ -51,7 +51,7 @@ impl TreeWalk<'_> {
     pub fn step(&mut self) -> Result<Option<Step>, RepositoryError> {
         match self.below.take() {
             Some(tree) => {
-                if self.levels.len() >= DIRECTORY_DEPTH_MAX {
+                if self.levels.len() >= TREE_DEPTH_MAX {
                     let (kind, id) = (ObjectKind::Tree.name(), tree.id.to_string());
                     let detail = "it lies deeper than any path can say".to_owned();
                     return Err(RepositoryError::Damaged { kind, id, detail });
