@@ -18,7 +18,7 @@ use crate::fuse::guard::{Pinning, guarded};
 use crate::fuse::mount::Janitor;
 use crate::fuse::polling::Polling;
 use crate::fuse::statistics::Operation;
-use crate::fuse::tree::{FOREVER, Found, Tree};
+use crate::fuse::tree::{Asker, FOREVER, Found, Tree};
 
 const GENERATION: Generation = Generation(0);
 /// Bytes of a request at most, and of readahead.
@@ -252,20 +252,22 @@ impl Filesystem for Driver {
 
     fn getxattr(
         &self,
-        _request: &Request,
+        request: &Request,
         node: INodeNo,
         name: &OsStr,
         size: u32,
         reply: ReplyXattr,
     ) {
-        self.run(Operation::GetXattr, |tree| match tree.xattr(node.0, name.as_bytes()) {
+        let (asker, name) = (Asker::of(request.uid()), name.as_bytes());
+        self.run(Operation::GetXattr, |tree| match tree.xattr(node.0, name, asker) {
             Ok(value) => send_value(reply, size, &value),
             Err(errno) => reply.error(errno),
         });
     }
 
-    fn listxattr(&self, _request: &Request, node: INodeNo, size: u32, reply: ReplyXattr) {
-        self.run(Operation::ListXattr, |tree| match tree.xattr_names(node.0) {
+    fn listxattr(&self, request: &Request, node: INodeNo, size: u32, reply: ReplyXattr) {
+        let asker = Asker::of(request.uid());
+        self.run(Operation::ListXattr, |tree| match tree.xattr_names(node.0, asker) {
             Ok(names) => send_value(reply, size, &names),
             Err(errno) => reply.error(errno),
         });

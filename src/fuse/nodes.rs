@@ -1,7 +1,7 @@
 //! The nodes that the kernel remembers.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::base::id::SnapshotId;
@@ -130,6 +130,9 @@ pub(crate) struct Nodes {
     table: Mutex<Table>,
     /// How many nodes there are, to be looked at without the lock.
     len: AtomicUsize,
+    /// About how many bytes the pages take that they keep in memory.
+    kept_bytes: AtomicU64,
+    kept_bytes_max: u64,
 }
 
 #[derive(Debug)]
@@ -138,9 +141,32 @@ struct Table {
     by_key: HashMap<Key, u64>,
     next: u64,
     lookups: u64,
+    /// How many nodes keep each page in memory, by the page's address.
+    pages: HashMap<usize, usize>,
+    kept_bytes: u64,
 }
 
 impl Table {
+    /// Counts a node more or less that keeps the page of its entry.
+    fn keep(&mut self, what: &What) {
+        let Some(entry) = what.entry() else { return };
+        let nodes = self.pages.entry(entry.page_address()).or_default();
+        *nodes += 1;
+        if *nodes == 1 {
+            self.kept_bytes = self.kept_bytes.saturating_add(entry.page_bytes());
+        }
+    }
+
+    fn let_go(&mut self, what: &What) {
+        let Some(entry) = what.entry() else { return };
+        let Some(nodes) = self.pages.get_mut(&entry.page_address()) else { return };
+        *nodes -= 1;
+        if *nodes == 0 {
+            self.pages.remove(&entry.page_address());
+            self.kept_bytes = self.kept_bytes.saturating_sub(entry.page_bytes());
+        }
+    }
+
     /// Numbers a lookup.
     fn number_lookup(&mut self) -> u64 {
         self.lookups += 1;
@@ -150,12 +176,17 @@ impl Table {
 
 impl Nodes {
     /// Makes a table that knows what the mount's root is.
-    pub(crate) fn new(root: What) -> Self {
+    ///
+    /// Entries share the pages that they were decoded in. Once these take more than
+    /// `kept_bytes_max`, a new node keeps its entry alone.
+    pub(crate) fn new(root: What, kept_bytes_max: u64) -> Self {
         let root =
             Node { what: root, parent: ROOT, usage: None, key: None, lookups: 1, looked_up: 0 };
         let nodes = HashMap::from([(ROOT, root)]);
-        let table = Table { nodes, by_key: HashMap::new(), next: ROOT + 1, lookups: 0 };
-        Self { table: Mutex::new(table), len: AtomicUsize::new(1) }
+        let (by_key, pages) = (HashMap::new(), HashMap::new());
+        let table = Table { nodes, by_key, next: ROOT + 1, lookups: 0, pages, kept_bytes: 0 };
+        let (len, kept_bytes) = (AtomicUsize::new(1), AtomicU64::new(0));
+        Self { table: Mutex::new(table), len, kept_bytes, kept_bytes_max }
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -170,6 +201,22 @@ impl Nodes {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed)
+    }
+
+    /// Whether the pages that nodes keep take more memory than they may.
+    pub(crate) fn is_heavy(&self) -> bool {
+        self.kept_bytes.load(Ordering::Relaxed) > self.kept_bytes_max
+    }
+
+    /// Returns an entry as a node may keep it.
+    pub(crate) fn to_keep(&self, entry: EntryHandle) -> EntryHandle {
+        if self.is_heavy() { entry.alone() } else { entry }
+    }
+
+    /// Tells those who look without the lock how much there is.
+    fn publish(&self, table: &Table) {
+        self.len.store(table.nodes.len(), Ordering::Relaxed);
+        self.kept_bytes.store(table.kept_bytes, Ordering::Relaxed);
     }
 
     /// Returns where the kernel knows those `count` files and empty directories
@@ -231,9 +278,10 @@ impl Nodes {
         };
         table.by_key.insert(key.clone(), id);
         let (what, key) = (make(), Some(key));
+        table.keep(&what);
         let node = Node { what, parent, usage: None, key, lookups: 1, looked_up };
         table.nodes.insert(id, node);
-        self.len.store(table.nodes.len(), Ordering::Relaxed);
+        self.publish(&table);
         id
     }
 
@@ -247,6 +295,7 @@ impl Nodes {
         number: u64,
         item: EntryHandle,
     ) -> u64 {
+        let item = self.to_keep(item);
         let mut table = self.lock();
         let looked_up = table.number_lookup();
         let mut id = number;
@@ -254,11 +303,15 @@ impl Nodes {
             match table.nodes.get_mut(&id) {
                 Some(node) if is_same(&node.what, &item) => {
                     // The newest way to it is the most likely one to last.
-                    node.what = What::Item(item);
+                    let what = What::Item(item);
+                    let before = std::mem::replace(&mut node.what, what.clone());
                     node.parent = parent;
                     node.usage = Some(usage.clone());
                     node.lookups += 1;
                     node.looked_up = looked_up;
+                    table.keep(&what);
+                    table.let_go(&before);
+                    self.publish(&table);
                     return id;
                 }
                 Some(_) => id += 1,
@@ -266,9 +319,10 @@ impl Nodes {
             }
         }
         let (what, usage) = (What::Item(item), Some(usage.clone()));
+        table.keep(&what);
         let node = Node { what, parent, usage, key: None, lookups: 1, looked_up };
         table.nodes.insert(id, node);
-        self.len.store(table.nodes.len(), Ordering::Relaxed);
+        self.publish(&table);
         id
     }
 
@@ -291,9 +345,10 @@ impl Nodes {
         let Some(node) = table.nodes.get_mut(&id) else { return };
         node.lookups = node.lookups.saturating_sub(lookups);
         if node.lookups == 0 && id != ROOT {
-            let gone = table.nodes.remove(&id);
-            self.len.store(table.nodes.len(), Ordering::Relaxed);
-            if let Some(key) = gone.and_then(|node| node.key) {
+            let Some(gone) = table.nodes.remove(&id) else { return };
+            table.let_go(&gone.what);
+            self.publish(&table);
+            if let Some(key) = gone.key {
                 table.by_key.remove(&key);
             }
         }

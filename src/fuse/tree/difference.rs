@@ -82,7 +82,7 @@ impl Tree {
                 pair,
                 path: self.view.inode_numbers().child(difference.path, shown.name.as_bytes()),
                 usages: difference.usages.clone(),
-                source: DirectorySource::Entry(entry.clone()),
+                source: DirectorySource::Entry(self.nodes.to_keep(entry.clone())),
             }))
         };
         let key = Key::Entry(parent, ordinal, difference.usages[0].id);

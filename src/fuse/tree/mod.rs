@@ -14,6 +14,7 @@ mod xattrs;
 pub(crate) use control::{ControlDirectory, Report};
 pub(crate) use shown::BRIEFLY;
 pub use single::SingleTree;
+pub(crate) use xattrs::Asker;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,7 +107,7 @@ impl Tree {
         let nodes_max = shedding::nodes_max(view.cache_bytes());
         Self {
             view,
-            nodes: Nodes::new(What::Place(Place::Root)),
+            nodes: Nodes::new(What::Place(Place::Root), shedding::kept_bytes_max(nodes_max)),
             nodes_max,
             usages: Usages::new(),
             owner,
@@ -211,7 +212,7 @@ impl Tree {
                         path: numbers.child(home.path, entry.name.as_bytes()),
                         number,
                         usage: home.usage.clone(),
-                        source: DirectorySource::Entry(handle.clone()),
+                        source: DirectorySource::Entry(self.nodes.to_keep(handle.clone())),
                     }))
                 };
                 let key = Key::Entry(parent, ordinal, home.usage.id);

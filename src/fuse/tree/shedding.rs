@@ -24,17 +24,24 @@ pub(super) fn nodes_max(cache_bytes: u64) -> usize {
     usize::try_from(nodes.max(NODES_MIN)).unwrap_or(usize::MAX)
 }
 
+/// Returns how many bytes the pages may take that so many nodes keep in memory.
+pub(super) fn kept_bytes_max(nodes_max: usize) -> u64 {
+    nodes_max as u64 * NODE_BYTES
+}
+
 impl Tree {
     /// Whether more nodes are known than ought to be.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.nodes.len() > self.nodes_max
+        self.nodes.len() > self.nodes_max || self.nodes.is_heavy()
     }
 
     /// Asks the kernel to forget files until about half as many are left as may
     /// be. Not to be called by a serving thread: the kernel may hold a directory
     /// for a request that waits to be served.
     pub(crate) fn shed(&self, kernel: &Notifier) {
-        let surplus = self.nodes.len().saturating_sub(self.nodes_max / 2);
+        let len = self.nodes.len();
+        let half = if self.nodes.is_heavy() { len / 2 } else { self.nodes_max / 2 };
+        let surplus = len.saturating_sub(half);
         for (parent, name) in self.nodes.oldest(surplus) {
             // What it does not know any more it need not forget.
             let _ = kernel.inval_entry(INodeNo(parent), OsStr::from_bytes(&name));

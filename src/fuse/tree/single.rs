@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Tree;
+use super::{Tree, shedding};
 use crate::base::id::SnapshotId;
 use crate::dag::{Kind, Totals};
 use crate::fuse::nodes::{DirectoryNode, DirectorySource, Nodes, ROOT, What};
@@ -27,7 +27,8 @@ impl Tree {
         let snapshot = list.get(&single.snapshot).ok_or_else(gone)?;
         let root = self.directory_at(snapshot, &single.path)?;
         self.usages.touch(self.view.reader(), &root.usage)?;
-        self.nodes = Nodes::new(What::Directory(Arc::new(root)));
+        let kept_bytes_max = shedding::kept_bytes_max(self.nodes_max);
+        self.nodes = Nodes::new(What::Directory(Arc::new(root)), kept_bytes_max);
         Ok(())
     }
 

@@ -14,9 +14,31 @@ const XATTR_SHA256: &[u8] = b"user.icecore.sha256";
 const XATTR_SNAPSHOT: &[u8] = b"user.icecore.snapshot";
 const XATTR_TREE: &[u8] = b"user.icecore.tree";
 
+/// Namespaces that root alone is shown: the kernel guards them, if at all, by
+/// privileges in the machine that they were set on.
+const FOR_ROOT: [&[u8]; 2] = [b"security.", b"trusted."];
+
+/// Who asks for an attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asker {
+    Root,
+    Other,
+}
+
+impl Asker {
+    /// The one with that user id.
+    pub(crate) const fn of(uid: u32) -> Self {
+        if uid == 0 { Self::Root } else { Self::Other }
+    }
+
+    fn may_see(self, name: &[u8]) -> bool {
+        self == Self::Root || !FOR_ROOT.iter().any(|namespace| name.starts_with(namespace))
+    }
+}
+
 impl Tree {
     /// The value of an extended attribute.
-    pub(crate) fn xattr(&self, id: u64, name: &[u8]) -> Result<Vec<u8>, Errno> {
+    pub(crate) fn xattr(&self, id: u64, name: &[u8], asker: Asker) -> Result<Vec<u8>, Errno> {
         let node = self.node(id)?;
         if let Some(value) = self.own_xattr(id, &node, name) {
             return Ok(value);
@@ -26,7 +48,7 @@ impl Tree {
             What::Place(place) if XattrClasses::of_name(name) == XattrClasses::ACL => place.guard(),
             what => dag_node(what),
         };
-        match kept.and_then(|node| node.xattr(name)) {
+        match kept.filter(|_| asker.may_see(name)).and_then(|node| node.xattr(name)) {
             Some(value) => Ok(value.to_vec()),
             None if self.is_unsupported(id, name)? => Err(Errno::EOPNOTSUPP),
             None => Err(Errno::ENODATA),
@@ -47,10 +69,11 @@ impl Tree {
     }
 
     /// The names of a node's extended attributes, each ended by a NUL.
-    pub(crate) fn xattr_names(&self, id: u64) -> Result<Vec<u8>, Errno> {
+    pub(crate) fn xattr_names(&self, id: u64, asker: Asker) -> Result<Vec<u8>, Errno> {
         let node = self.node(id)?;
         let mut names = Vec::new();
-        for xattr in dag_node(&node.what).map(|node| &*node.xattrs).unwrap_or_default() {
+        let kept = dag_node(&node.what).map(|node| &*node.xattrs).unwrap_or_default();
+        for xattr in kept.iter().filter(|xattr| asker.may_see(&xattr.name)) {
             names.extend_from_slice(&xattr.name);
             names.push(0);
         }
