@@ -47,6 +47,8 @@ pub mod dag;
 pub mod diff;
 pub mod find;
 pub mod fuse;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gc;
 pub mod ingest;
 #[cfg(test)]

@@ -17,7 +17,7 @@ use text::{code, has_word, item_lines, name_after};
 
 /// The layers, from the ground up: a module, its layer, and the highest layer
 /// that it may import. Never another module of its own layer.
-const LAYERS: [(&str, u8, u8); 25] = [
+const LAYERS: [(&str, u8, u8); 26] = [
     ("base", 0, 0),
     ("chunking", 1, 0),
     ("compression", 1, 0),
@@ -32,6 +32,7 @@ const LAYERS: [(&str, u8, u8); 25] = [
     ("cli", 7, 6),
     // Tests alone.
     ("life", 8, 7),
+    ("fuzzing", 8, 7),
     // Later verbs and pure parts have their places ready.
     ("crypto", 1, 0),
     ("patterns", 1, 0),

@@ -29,6 +29,11 @@ mod segment;
 mod tail;
 mod verify;
 
+/// Understands a line of the log, if it is an event, for `crate::fuzzing`.
+pub(crate) fn parse_line(line: &[u8]) {
+    let _ = event::Event::parse(line).map(|event| (event.computed(), event.time()));
+}
+
 #[cfg(test)]
 mod tests;
 

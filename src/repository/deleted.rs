@@ -2,7 +2,7 @@
 //! collection begins to remove what only they reach.
 
 use crate::base::codec::{Decoder, Encoder};
-use crate::base::id::SnapshotId;
+use crate::base::id::{IdScheme, SnapshotId};
 use crate::base::time::Timestamp;
 use crate::dag::Manifest;
 use crate::repository::error::RepositoryError;
@@ -148,4 +148,10 @@ pub(crate) fn decode(
     let (deleted, record) = split(id, value)?;
     let (_, manifest) = repository.decode_manifest(id.as_bytes(), record)?;
     Ok((deleted, manifest))
+}
+
+/// Decodes a record of a deleted snapshot, whatever it is.
+pub(crate) fn decode_any(id: &SnapshotId, bytes: &[u8]) {
+    let _ = split(id, bytes)
+        .map(|(_, record)| Manifest::decode(&IdScheme::Plain, id, record).map(|it| it.time));
 }

@@ -283,6 +283,11 @@ impl NoteChange {
     }
 }
 
+/// Decodes a note, and encodes what it says again.
+pub(crate) fn decode_and_encode(bytes: &[u8]) -> Option<Vec<u8>> {
+    Note::decode(bytes).ok().map(|note| note.encode())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

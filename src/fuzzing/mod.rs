@@ -1,0 +1,52 @@
+//! Entry points for fuzzers: every decoder of bytes that may come from somebody
+//! else, and what is built on them.
+//!
+//! Purpose: `fuzz/` (cargo-fuzz) and the driver of this module's tests call the
+//! same functions, so that each input that was ever found can be run by both.
+//! Each takes any bytes, must return without a panic, and checks what it can:
+//! what was decoded is encoded to the very same bytes.
+//!
+//! Invariants: nothing of the program uses this module; it is no part of the
+//! interface of the library.
+//!
+//! Imports: everything that decodes.
+
+mod decoders;
+mod source;
+mod views;
+
+#[cfg(test)]
+mod tests;
+
+/// A fuzz target: its name, and what it does with an input.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target. `fuzz/fuzz_targets` has a file for each.
+pub const TARGETS: [Target; 16] = [
+    ("decode_tree", decoders::tree),
+    ("decode_chunk_list", decoders::chunk_list),
+    ("decode_manifest", decoders::manifest),
+    ("decode_config", decoders::config),
+    ("entry_name", decoders::entry_name),
+    ("open_envelope", decoders::envelope),
+    ("decode_locator", decoders::locator),
+    ("decode_note", decoders::note),
+    ("decode_deleted", decoders::deleted),
+    ("decode_lease", decoders::lease),
+    ("decode_scan_page", decoders::scan_page),
+    ("parse_event", decoders::event),
+    ("verify_log", decoders::log),
+    ("parse_time", decoders::time),
+    ("view_operations", views::view_operations),
+    ("check_repository", views::check_repository),
+];
+
+/// Runs a target by its name.
+///
+/// # Panics
+/// When the target does, which is what is looked for.
+pub fn run(name: &str, input: &[u8]) {
+    if let Some((_, target)) = TARGETS.iter().find(|(known, _)| *known == name) {
+        target(input);
+    }
+}
