@@ -27,6 +27,7 @@ mod fidelity;
 mod find;
 mod frozen;
 mod gc;
+mod hostile;
 mod mount;
 mod prune;
 mod restore;

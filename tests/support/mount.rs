@@ -121,6 +121,11 @@ impl<'a> Mount<'a> {
         code_of(wait(&mut child, Duration::from_secs(20), "mount --foreground"))
     }
 
+    /// The id of the foreground process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the mount is in the foreground").id()
+    }
+
     /// True if the foreground process is there.
     pub(crate) fn is_running(&mut self) -> bool {
         let child = self.child.as_mut().expect("the mount is in the foreground");

@@ -1,0 +1,187 @@
+//! The commands that every hostile repository is put through: one line each.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::support::mount::Mount;
+use crate::support::need::require_fuse;
+use crate::support::scratch::Scratch;
+
+use super::forge::{Forge, GOOD};
+use super::run::{Ends, MEMORY_MAX_KIB, bounded, peak_kib, steers};
+
+/// Each command, and whether it has to end by itself. `{id}` is a forged
+/// snapshot, `{path}` a file in it, `{out}` an empty directory beside nothing
+/// else, `{good}` the honest snapshot. Those behind the mount may change the
+/// repository. `ICECORE_TEST_VERBS` adds more, with semicolons between them.
+const READING: [(&str, Ends); 15] = [
+    ("list", Ends::ByItself),
+    ("list --json", Ends::ByItself),
+    ("show {id}", Ends::ByItself),
+    ("show --json {id}", Ends::ByItself),
+    ("ls {id}", Ends::ByItself),
+    ("ls -l {id}", Ends::ByItself),
+    ("ls -lR {id}", Ends::Interrupted),
+    ("ls --json -R {id}", Ends::Interrupted),
+    ("cat {id}:{path}", Ends::Interrupted),
+    ("stats", Ends::ByItself),
+    ("log", Ends::ByItself),
+    ("log verify", Ends::ByItself),
+    ("check", Ends::ByItself),
+    ("check --read-data", Ends::ByItself),
+    ("repair -n", Ends::ByItself),
+];
+const WRITING: [(&str, Ends); 5] = [
+    ("create {source}", Ends::ByItself),
+    ("tag --add new {id}", Ends::ByItself),
+    ("prune --keep-last 1000 --yes", Ends::ByItself),
+    ("gc --max-unused 0", Ends::ByItself),
+    ("delete {id} --yes", Ends::ByItself),
+];
+/// Names that a walk of a mount looks at in all.
+const WALK_ENTRIES: usize = 3000;
+/// How long it goes on at most.
+const WALK_TIME: Duration = Duration::from_secs(10);
+/// How deep it goes: a path that a program may say.
+const WALK_DEPTH: usize = 400;
+
+/// What is known of a hostile repository.
+pub(super) struct Case {
+    /// A forged snapshot.
+    pub(super) id: String,
+    /// A file in it.
+    pub(super) path: &'static str,
+    /// What `check` has to end with.
+    pub(super) check: i32,
+    /// The same for one that reads all content.
+    pub(super) check_data: i32,
+    /// Snapshots between which the mount looks for changes, in turn with `id`.
+    pub(super) others: Vec<String>,
+}
+
+impl Case {
+    pub(super) fn new(id: String, check: i32) -> Self {
+        Self { id, path: "file", check, check_data: check, others: Vec::new() }
+    }
+}
+
+/// Puts a forged repository through every command, and looks after each whether
+/// the honest snapshot is still served.
+pub(super) fn survives(build: impl FnOnce(&mut Forge) -> Case) {
+    let mut forge = Forge::new();
+    let case = build(&mut forge);
+    forge.finish();
+    run_all(&forge, &case, &READING);
+    let more = std::env::var("ICECORE_TEST_VERBS").unwrap_or_default();
+    let more: Vec<_> = more.split_terminator(';').map(|verb| (verb, Ends::Interrupted)).collect();
+    run_all(&forge, &case, &more);
+    mounted(&forge, &case);
+    run_all(&forge, &case, &WRITING);
+    forge.repo.ok(["cat", &format!("{}:good", forge.good)]);
+}
+
+fn run_all(forge: &Forge, case: &Case, verbs: &[(&str, Ends)]) {
+    for (verb, ends) in verbs {
+        let scratch = Scratch::new();
+        let (source, out) = (scratch.mkdir("source"), scratch.mkdir("out"));
+        std::fs::write(source.join("new"), "new").expect("it can be written");
+        let fill = |word: &str| -> OsString {
+            let word = word.replace("{id}", &case.id).replace("{path}", case.path);
+            let word = word.replace("{good}", &forge.good);
+            let word = word.replace("{out}", out.to_str().expect("a text"));
+            word.replace("{source}", source.to_str().expect("a text")).into()
+        };
+        let words: Vec<OsString> = verb.split(' ').map(fill).collect();
+        // Names are written byte by byte into a pipe, and escaped on a terminal.
+        let is_content = ["cat ", "ls "].iter().any(|word| verb.starts_with(word));
+        let is_content = is_content || verb.contains("--json");
+        let measured = bounded(&forge.repo, &words, *ends, is_content, &scratch.path());
+        if std::env::var_os("ICECORE_TEST_VERBOSE").is_some() {
+            let (error, code) = (measured.error(), measured.code);
+            eprintln!("{verb}: {code} {} KiB {:?} {error}", measured.memory_kib, measured.time);
+        }
+        if verb.starts_with("check") {
+            let reads = verb.contains("--read-data");
+            let expected = if reads { case.check_data } else { case.check };
+            assert_eq!(measured.code, expected, "{verb}: {}", measured.error());
+        }
+        let good = forge.repo.ok(["cat", &format!("{}:good", forge.good)]);
+        assert_eq!(good.text(), GOOD, "after {verb}");
+    }
+}
+
+/// Mounts it, walks and reads a part of everything, and looks whether the mount
+/// kept its bounds and still serves.
+fn mounted(forge: &Forge, case: &Case) {
+    if !require_fuse() {
+        return;
+    }
+    let mut mount = Mount::foreground(&forge.repo);
+    let until = Instant::now() + WALK_TIME;
+    let mut left = WALK_ENTRIES;
+    for top in ["", "latest", "by-time", "by-tag", "by-host", &case.id] {
+        walk(&mount.point().join(top), WALK_DEPTH, &mut left, until);
+        left = left.max(WALK_ENTRIES / 4);
+    }
+    for other in case.others.iter().chain([&forge.good]) {
+        let pair = format!("changes/{}..{}", &other[..12], &case.id[..12]);
+        walk(&mount.point().join(pair), 4, &mut left, until + WALK_TIME);
+        left = left.max(WALK_ENTRIES / 4);
+    }
+    let _any =
+        std::fs::read_dir(mount.point().join("versions").join(case.path)).map(Iterator::count);
+    let good = mount.snapshot(&forge.good).join("good");
+    assert_eq!(std::fs::read(good).expect("what is whole is served"), GOOD.as_bytes());
+    assert!(mount.is_running(), "the mount ended: {}", mount.log());
+    let memory = peak_kib(mount.pid());
+    assert!(memory <= MEMORY_MAX_KIB, "the mount took {memory} KiB");
+    let log = mount.log();
+    assert!(!log.contains("Internal error") && !log.contains("panicked"), "{log}");
+    assert_eq!(steers(log.as_bytes()), None, "the mount's log steers the terminal");
+    mount.unmount();
+}
+
+/// Looks at a place in a mount by every call that reads. What fails may fail.
+fn walk(path: &Path, depth: usize, left: &mut usize, until: Instant) {
+    if *left == 0 || Instant::now() > until {
+        return;
+    }
+    *left -= 1;
+    let Ok(metadata) = std::fs::symlink_metadata(path) else { return };
+    let mut buffer = vec![0; 70_000];
+    let _names = rustix::fs::llistxattr(path, &mut buffer);
+    for name in ["user.icecore.sha256", "security.capability", "system.posix_acl_access"] {
+        let _value = rustix::fs::lgetxattr(path, name, &mut buffer);
+    }
+    if metadata.is_symlink() {
+        let _target = std::fs::read_link(path);
+    } else if metadata.is_file() {
+        read_parts(path, metadata.len(), &mut buffer);
+    } else if metadata.is_dir() && depth > 0 {
+        let Ok(entries) = std::fs::read_dir(path) else { return };
+        for entry in entries.take(200).flatten() {
+            walk(&entry.path(), depth - 1, left, until);
+        }
+    }
+}
+
+/// Reads the beginning, the middle and the end of a file.
+fn read_parts(path: &Path, size: u64, buffer: &mut [u8]) {
+    use std::os::unix::fs::FileExt as _;
+    let Ok(file) = std::fs::File::open(path) else { return };
+    for offset in [0, size / 2, size.saturating_sub(1000), u64::MAX >> 1] {
+        let _some = file.read_at(buffer, offset);
+    }
+    for whence in [rustix::fs::SeekFrom::Hole(0), rustix::fs::SeekFrom::Data(0)] {
+        let _at = rustix::fs::seek(&file, whence);
+    }
+}
+
+#[test]
+fn what_steers_a_terminal_is_known_when_it_is_seen() {
+    for bad in ["a\u{1b}[2J", "\u{9b}2J", "\r", "\u{202e}gpj", "\u{7f}", "bell\u{7}"] {
+        assert!(steers(bad.as_bytes()).is_some(), "{bad:?}");
+    }
+    assert_eq!(steers("caf\u{e9}\n\\x1b".as_bytes()), None);
+}
