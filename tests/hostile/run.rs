@@ -17,11 +17,11 @@ pub(super) const MEMORY_MAX_KIB: u64 = 320 << 10;
 /// Address space beyond which a command fails for sure, to spare the machine.
 const ADDRESS_SPACE: &str = "--as=8589934592";
 /// How long a command that has to end by itself may take.
-const ENDS_WITHIN: Duration = Duration::from_secs(90);
+const ENDS_WITHIN: Duration = Duration::from_secs(240);
 /// How long one that may go on for ever is left to do so.
 const STREAMS_FOR: Duration = Duration::from_secs(2);
 /// How long after an interrupt it may take to end.
-const ENDS_AFTER_INTERRUPT: Duration = Duration::from_secs(10);
+const ENDS_AFTER_INTERRUPT: Duration = Duration::from_secs(30);
 /// Bytes of output that are kept.
 const KEPT_BYTES: usize = 256 << 10;
 /// Codes that a command may end with: those that the help of all of them states.
