@@ -98,7 +98,8 @@ pub fn keep_files_private() {
     umask(inherited | PRIVATE);
 }
 
-/// Starts a program of the user's with the umask that this process was given.
+/// Starts a program of the user's, or makes what the user asked for elsewhere, with
+/// the umask that this process was given.
 pub fn with_inherited_umask<T>(start: impl FnOnce() -> T) -> T {
     let Some(inherited) = INHERITED_UMASK.get().copied() else { return start() };
     let private = umask(inherited);

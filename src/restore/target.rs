@@ -7,6 +7,7 @@ use std::path::Path;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 
+use crate::base::files::with_inherited_umask;
 use crate::dag::Node;
 use crate::repository::Repository;
 use crate::restore::directory::Directory;
@@ -101,7 +102,8 @@ impl Target {
         if target.state != TargetState::Missing {
             return Ok(target);
         }
-        fs::create_dir_all(&request.target).map_err(|error| {
+        let made = with_inherited_umask(|| fs::create_dir_all(&request.target));
+        made.map_err(|error| {
             let code = error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error);
             RestoreError::target("make", &target.path)(code)
         })?;

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::base::files::with_inherited_umask;
 use crate::base::name::printable;
 use crate::cli::chart::{svg, text};
 use crate::cli::context::Context;
@@ -86,7 +87,7 @@ fn write(
     let mut name = path.file_name().map_or_else(OsString::new, OsString::from);
     name.push(format!(".{}.tmp", std::process::id()));
     let temporary = path.with_file_name(name);
-    let written = File::create_new(&temporary)
+    let written = with_inherited_umask(|| File::create_new(&temporary))
         .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
         .and_then(|()| fs::rename(&temporary, path));
     written.map_err(|error| {
