@@ -34,6 +34,8 @@ pub(super) struct Directory {
     pub(super) status: Option<Status>,
     /// Whether this run made it, or would.
     pub(super) is_fresh: bool,
+    /// Whether it was there and held nothing, so that all of it is this run's.
+    was_empty: bool,
     /// Whether it is on another file system than the one above it.
     pub(super) is_mount: bool,
     /// The metadata that it is given in the end; none if it is only passed
@@ -72,9 +74,13 @@ impl Directory {
     }
 
     /// The target itself.
-    pub(super) fn root(handle: Option<OwnedFd>, is_fresh: bool, wanted: Option<Node>) -> Self {
+    pub(super) fn root(
+        handle: Option<OwnedFd>,
+        (is_fresh, was_empty): (bool, bool),
+        wanted: Option<Node>,
+    ) -> Self {
         let status = handle.as_ref().and_then(|handle| Status::of_file(handle).ok());
-        Self::new(None, Vec::new(), handle, status, is_fresh, wanted)
+        Self { was_empty, ..Self::new(None, Vec::new(), handle, status, is_fresh, wanted) }
     }
 
     fn new(
@@ -94,6 +100,7 @@ impl Directory {
             status,
             is_fresh,
             is_mount,
+            was_empty: false,
             wanted,
             is_touched: AtomicBool::new(false),
             was_opened_up: AtomicBool::new(false),
@@ -294,21 +301,19 @@ impl Run<'_> {
             true => Status::of_file(handle).map_err(ItemError::target("look at it"))?,
             false => *entered,
         };
-        let wanted = directory
-            .wanted
-            .as_ref()
-            .filter(|node| directory.is_fresh || self.may_replace(node, entered));
-        let Some(node) = wanted else {
-            if directory.was_opened_up.load(Ordering::Acquire) {
-                let mode = Mode::from_raw_mode(entered.mode.into());
-                fchmod(handle, mode).map_err(ItemError::target("set the mode of it"))?;
-            }
-            if !directory.is_fresh && directory.wanted.is_some() {
-                self.count(|counts| counts.dirs_unchanged += 1);
+        let (path, opened) = (&directory.path, Handle::file(handle));
+        let Some(node) = &directory.wanted else { return close(directory, opened, entered) };
+        let is_own = directory.is_fresh || directory.was_empty;
+        if !is_own && !self.may_replace(node, entered) {
+            close(directory, opened, entered)?;
+            self.count(|counts| counts.dirs_unchanged += 1);
+            // What was added to it changed its time, which is put right again.
+            let is_added_to = is_changed && self.mode == RunMode::Execute;
+            if is_added_to && self.differs(node, &status, || opened.xattrs())? == Some("time") {
+                opened.set_times(node).map_err(ItemError::target("set the times of it"))?;
             }
             return Ok(());
-        };
-        let (path, opened) = (&directory.path, Handle::file(handle));
+        }
         if directory.is_fresh && self.mode == RunMode::Execute {
             return self.set_metadata(path, opened, node, &status, false);
         }
@@ -360,4 +365,12 @@ impl Run<'_> {
         };
         self.observer.directory(state);
     }
+}
+
+/// Gives a directory the mode back that it had before it was opened up.
+fn close(directory: &Directory, handle: Handle<'_>, entered: &Status) -> Result<(), ItemError> {
+    if directory.was_opened_up.load(Ordering::Acquire) {
+        handle.chmod(entered.mode).map_err(ItemError::target("set the mode of it"))?;
+    }
+    Ok(())
 }

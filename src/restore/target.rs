@@ -131,10 +131,8 @@ impl Target {
     /// The directory to restore into. It gets metadata if somebody may set it.
     pub(super) fn into_directory(self, wanted: Option<Node>) -> Directory {
         let wanted = wanted.filter(|_| self.is_own);
-        // An empty directory was there before, but nothing of it is kept but its
-        // name.
-        let is_fresh = self.is_made || self.root.is_none();
-        Directory::root(self.root, is_fresh, wanted)
+        let before = (self.is_made || self.root.is_none(), self.was_fresh());
+        Directory::root(self.root, before, wanted)
     }
 }
 
