@@ -72,10 +72,12 @@ impl Run<'_> {
             }
             drop(segments);
             let listed = self.repository.segments(content, &mut |segment, start| {
-                // Nobody takes segments any more once all threads have failed.
-                let sent = sender.send((*segment, start));
-                let flow =
-                    if sent.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+                // The rest of a file that failed is not worth reading.
+                let is_over = failed.lock().is_ok_and(|failed| failed.is_some());
+                let flow = match is_over || sender.send((*segment, start)).is_err() {
+                    true => ControlFlow::Break(()),
+                    false => ControlFlow::Continue(()),
+                };
                 Ok::<_, ItemError>(flow)
             });
             drop(sender);

@@ -234,11 +234,17 @@ impl Run<'_> {
             }
             _ => Handle::place(file),
         };
+        let status = Status::of_file(file).map_err(ItemError::target("look at it"))?;
+        // What had a name before it was opened may have been swapped.
+        let is_own = status.uid == self.euid && status.links <= 1;
+        if !is_own || status.kind_name() != kind_name(&job.node.kind) {
+            let problem = "another process put something else in its place; it is left alone";
+            return Err(ItemError::Problem(problem.to_owned()));
+        }
         let is_symlink = matches!(job.node.kind, Kind::Symlink(_));
         if job.directory.has_default_acl() && !is_symlink {
             self.disinherit(handle)?;
         }
-        let status = Status::of_file(file).map_err(ItemError::target("look at it"))?;
         self.set_metadata(path, handle, &job.node, &status, false)?;
         made.publish(job.name.as_bytes(), replaces)?;
         let action = if replaces { Action::Replace } else { Action::Create };

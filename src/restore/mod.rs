@@ -61,8 +61,13 @@ pub use request::{
 pub use target::{TargetState, target_state};
 pub use undo::{Created, Undone, reset_directories, undo_created};
 
-/// Items between the walk and the workers.
-const JOBS_AHEAD: usize = 256;
+/// Items that a worker is handed at once: handing over costs about as much as
+/// writing a small file.
+const BATCH_ITEMS: usize = 16;
+/// Bytes of files after which it is handed what there is.
+const BATCH_BYTES: u64 = 1 << 20;
+/// Batches between the walk and the workers.
+const BATCHES_AHEAD: usize = 16;
 
 /// Restores what a request says.
 ///
@@ -168,19 +173,26 @@ fn verify(done: &Run<'_>, report: &mut RestoreReport) -> Result<(), RestoreError
 
 /// Walks here, and lets workers do the items.
 fn run_workers(run: &Run<'_>, root: Arc<Directory>, start: Start) -> Result<(), RestoreError> {
-    let (sender, jobs) = bounded::<Job>(JOBS_AHEAD);
+    let (sender, batches) = bounded::<Vec<Job>>(BATCHES_AHEAD);
     thread::scope(|scope| {
         for _ in 0..run.request.workers.max(1) {
-            let jobs = jobs.clone();
-            scope.spawn(move || {
-                for job in jobs {
-                    run.handle(job);
-                }
-            });
+            let batches = batches.clone();
+            scope.spawn(move || batches.into_iter().flatten().for_each(|job| run.handle(job)));
         }
-        drop(jobs);
-        let mut sink = |job: Job| sender.send(job).is_ok();
+        drop(batches);
+        let (mut batch, mut bytes) = (Vec::new(), 0_u64);
+        let mut sink = |job: Job| {
+            bytes = bytes.saturating_add(item::bytes_of(&job.node));
+            batch.push(job);
+            if batch.len() < BATCH_ITEMS && bytes < BATCH_BYTES {
+                return true;
+            }
+            bytes = 0;
+            sender.send(std::mem::take(&mut batch)).is_ok()
+        };
         let walked = Walker::new(run, root, &mut sink).walk(start);
+        // If nobody takes it, the run ended and said why.
+        let _ = sender.send(batch);
         drop(sender);
         walked
     })

@@ -5,6 +5,9 @@
 //! hands it to workers or does it at once.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::base::name::EntryName;
@@ -225,7 +228,7 @@ impl<'a, 'b> Walker<'a, 'b> {
         if is_marker || self.run.is_excused(&path) {
             return self.pass_over(&node);
         }
-        self.run.monitor.path(std::path::Path::new(std::ffi::OsStr::new(name.as_os_str())));
+        self.run.monitor.path(Path::new(OsStr::from_bytes(&path)));
         if !(self.sink)(Job { directory, name, node }) {
             self.run.stop(RestoreError::Internal("the workers ended early"));
         }
@@ -357,8 +360,8 @@ impl<'a, 'b> Walker<'a, 'b> {
         let found = names(directory.handle()?).map_err(ItemError::target("look into it"))?;
         for name in found {
             let is_seen = seen.binary_search_by(|other| other.as_bytes().cmp(&name)).is_ok();
-            let is_marker = directory.path.is_empty() && name == MARKER.as_bytes();
-            if is_seen || is_marker || is_temporary(&name) {
+            let is_special = name == MARKER.as_bytes() || name == b"lost+found";
+            if is_seen || directory.path.is_empty() && is_special || is_temporary(&name) {
                 continue;
             }
             let Ok(status) = Status::of_name(directory.handle()?, name.as_slice()) else {

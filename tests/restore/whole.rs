@@ -130,7 +130,7 @@ fn a_dry_run_tells_and_writes_nothing() {
     let before = stamps(&place.target);
     let lines = place.restore(&["-n", "--delete", "--json"]).expect(0).text();
     assert_eq!(stamps(&place.target), before);
-    let lines = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line));
+    let lines = lines.lines().map(serde_json::from_str::<serde_json::Value>);
     let lines: Vec<_> = lines.map(|line| line.expect("each line is JSON")).collect();
     let action = |path: &str| {
         let item = lines.iter().find(|line| line["path"] == path && line["type"] == "item");
