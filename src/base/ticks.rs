@@ -112,7 +112,11 @@ impl Step {
         let Some(mut at) = self.round_down(first) else { return ticks };
         while at <= *last {
             if at >= *first {
-                let text = at.strftime(self.pattern(&at)).to_string();
+                let mut text = at.strftime(self.pattern(&at)).to_string();
+                // Somewhere the year must be said, once is enough.
+                if ticks.is_empty() && text != at.year().to_string() {
+                    text += &at.strftime(self.year_pattern(&at)).to_string();
+                }
                 ticks.push((Timestamp::from_instant(at.timestamp()), text));
             }
             let next = match self {
@@ -175,6 +179,16 @@ impl Step {
         civil.to_zoned(at.time_zone().clone()).ok()
     }
 
+    /// What is added to the first tick.
+    fn year_pattern(self, at: &Zoned) -> &'static str {
+        match self {
+            Self::Minutes(_) | Self::Hours(_) if at.datetime().time() != Time::midnight() => {
+                ", %b %-d %Y"
+            }
+            _ => " %Y",
+        }
+    }
+
     /// How a tick is written.
     fn pattern(self, at: &Zoned) -> &'static str {
         let is_midnight = at.datetime().time() == Time::midnight();
@@ -222,6 +236,7 @@ mod tests {
         // 2026-11-01 to 2026-11-30, whatever the zone.
         let days = texts(1_793_491_200, 1_795_996_800);
         assert!((3..=8).contains(&days.len()) && days[0].starts_with("Nov"), "{days:?}");
+        assert!(days[0].ends_with(" 2026") && !days[1].ends_with("2026"), "{days:?}");
         let years = texts(1_500_000_000, 1_795_996_800);
         assert!(years.iter().all(|year| year.len() == 4), "{years:?}");
     }

@@ -3,4 +3,5 @@
 
 mod listing;
 mod search;
+mod stats;
 mod versions;

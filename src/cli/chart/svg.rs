@@ -13,13 +13,18 @@ const LEFT: f64 = 84.0;
 const RIGHT: f64 = 28.0;
 const TOP: f64 = 88.0;
 const BOTTOM: f64 = 48.0;
+/// About the width of a letter.
+const LETTER: f64 = 7.3;
+
+/// Both series with their classes.
+const SERIES: [(Series, &str); 2] = [(Series::Stored, "stored"), (Series::Logical, "logical")];
 
 /// The part of the document that is the same for all. Grey text reads on white
 /// and on black; where the reader's scheme is known, it is adapted.
 const STYLE: &str = "\
   <style>
-    text { font: 13px system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif; fill: #6b7280; }
-    .title { font-size: 18px; font-weight: 600; fill: #4b5563; }
+    text { font: 13px system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif; fill: #76808c; }
+    .title { font-size: 18px; font-weight: 600; }
     .value { font-weight: 600; }
     .grid { stroke: #9ca3af; stroke-opacity: .3; }
     .axis { stroke: #9ca3af; stroke-opacity: .8; }
@@ -96,20 +101,25 @@ impl Plot {
 
     fn draw(&self, points: &[GrowthPoint], last: &GrowthPoint, drawn: &mut String) {
         self.axes(drawn);
-        for (series, class) in [(Series::Logical, "logical"), (Series::Stored, "stored")] {
-            let line = self.steps(points, series);
-            let (left, right) = (self.x(self.first.time), self.x(self.last.time));
-            let base = self.y(0);
+        let (left, right, base) = (self.x(self.first.time), self.x(self.last.time), self.y(0));
+        let lines = SERIES.map(|(series, class)| (self.steps(points, series), series, class));
+        // Areas first, so that they lie behind all lines.
+        for (line, _, class) in &lines {
             let _ = writeln!(
                 drawn,
-                "  <path class=\"area {class}\" d=\"{line}V{base:.1}H{left:.1}Z\"/>\n  \
-                 <path class=\"line {class}\" d=\"{line}\"/>\n  \
+                "  <path class=\"area {class}\" d=\"{line}V{base:.1}H{left:.1}Z\"/>"
+            );
+        }
+        for (line, series, class) in &lines {
+            let _ = writeln!(
+                drawn,
+                "  <path class=\"line {class}\" d=\"{line}\"/>\n  \
                  <circle class=\"dot {class}\" cx=\"{right:.1}\" cy=\"{:.1}\" r=\"4\"/>",
                 self.y(series.of(last))
             );
         }
         let mut x = LEFT;
-        for (series, class) in [(Series::Logical, "logical"), (Series::Stored, "stored")] {
+        for (series, class) in SERIES {
             let (name, value) = (series.name(), format::bytes(series.of(last)));
             let _ = writeln!(
                 drawn,
@@ -118,8 +128,7 @@ impl Plot {
                 x + 5.0,
                 x + 17.0
             );
-            // About seven units for a letter of this size.
-            x += 17.0 + 7.3 * (name.len() + value.len() + 1) as f64 + 18.0;
+            x += 17.0 + LETTER * (name.len() + value.len() + 1) as f64 + 18.0;
         }
     }
 
@@ -146,9 +155,10 @@ impl Plot {
         for (time, text) in ticks {
             let x = self.x(time);
             // A text at an edge stays inside.
+            let half = text.len() as f64 * LETTER / 2.0;
             let anchor = match x {
-                x if x > WIDTH - RIGHT - 40.0 => "end",
-                x if x < LEFT + 20.0 && is_sole => "start",
+                x if x + half > WIDTH => "end",
+                x if x - half < LEFT - 40.0 => "start",
                 _ => "middle",
             };
             let _ = writeln!(

@@ -42,7 +42,7 @@ pub(crate) fn text(points: &[GrowthPoint], columns: usize, is_unicode: bool) -> 
 fn panel(points: &[GrowthPoint], series: Series, width: usize, is_unicode: bool) -> String {
     let values = columns(points, series, width);
     let greatest = values.iter().flatten().copied().max().unwrap_or(0);
-    let ticks = size_ticks(greatest, 4);
+    let ticks = size_ticks(greatest, 5);
     let top = ticks.last().map_or(1, |(value, _)| *value).max(1);
     let axis = if is_unicode { '\u{2502}' } else { '|' };
     let mut drawn = String::new();
