@@ -97,7 +97,10 @@ proptest! {
     fn a_search_tells_what_looking_at_every_file_tells(
         size in prop_oneof![Just(0_u32), 1_u32..3000],
         edits in proptest::collection::vec(
-            proptest::collection::vec(("(wide/0[0-3][0-9]{3}\\.c|[ab]/[ab]/[xyz]|[cd])", 0_i64..4), 0..9),
+            proptest::collection::vec(
+                ("(wide/0[0-3][0-9]{3}\\.c|[ab]/[ab]/[xyz]|[cd])", 0_i64..4),
+                0..9,
+            ),
             1..6,
         ),
         least in 0_u64..4,
