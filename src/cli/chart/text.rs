@@ -34,7 +34,12 @@ pub(crate) fn text(points: &[GrowthPoint], columns: usize, is_unicode: bool) -> 
         drawn += &panel(points, series, width, is_unicode);
         drawn.push('\n');
     }
-    let (first, last) = (date_text(first.time), date_text(last.time));
+    let (mut first, mut last) = (date_text(first.time), date_text(last.time));
+    if first.len() + last.len() >= width {
+        // Dates alone, without times of day.
+        first.truncate(10);
+        last.truncate(10);
+    }
     let gap = width.saturating_sub(first.len() + last.len()).max(1);
     drawn + &format!("{}{first}{}{last}\n", " ".repeat(LABEL_COLUMNS + 2), " ".repeat(gap))
 }
