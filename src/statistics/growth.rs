@@ -6,7 +6,7 @@ use crate::base::id::SnapshotId;
 use crate::base::time::Timestamp;
 use crate::dag::Manifest;
 use crate::retention::{GroupKey, Grouping};
-use crate::statistics::usage::Usage;
+use crate::statistics::usage::{Share, Usage};
 
 /// How much there was when a snapshot was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +27,7 @@ pub struct GrowthPoint {
 pub fn growth(snapshots: &[(SnapshotId, Manifest)], usage: &Usage) -> Vec<GrowthPoint> {
     let mut newest: BTreeMap<GroupKey, u64> = BTreeMap::new();
     let (mut logical_bytes, mut stored_bytes) = (0_u64, 0_u64);
-    let point = |((id, manifest), share): (&(SnapshotId, Manifest), &_)| {
-        let share: &crate::statistics::Share = share;
+    let point = |((id, manifest), share): (&(SnapshotId, Manifest), &Share)| {
         let Manifest { host, sources, tags, time, .. } = manifest;
         let key = GroupKey::new(Grouping::default(), host, sources, tags);
         let bytes = manifest.tree().map_or(0, |tree| tree.totals.bytes);

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::base::format;
 use crate::base::ticks::{date_text, size_ticks, time_ticks};
+use crate::base::time::Timestamp;
 use crate::cli::chart::{Series, fraction};
 use crate::statistics::GrowthPoint;
 
@@ -91,7 +92,7 @@ impl Plot {
         Self { first: *first, last: *last, ticks, top }
     }
 
-    fn x(&self, time: crate::base::time::Timestamp) -> f64 {
+    fn x(&self, time: Timestamp) -> f64 {
         LEFT + fraction(time, self.first.time, self.last.time) * (WIDTH - LEFT - RIGHT)
     }
 
