@@ -4,6 +4,7 @@
 //! that were checked, and no symlink is ever followed. Directories get their own
 //! modes and times last.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
@@ -35,7 +36,7 @@ pub(super) struct Extraction<'a> {
     is_root: bool,
     monitor: &'a dyn Monitor,
     /// The directories, with what they get at the end.
-    directories: Vec<Found>,
+    directories: BTreeMap<Vec<u8>, Found>,
     /// The directory that was used last.
     parent: Option<(Vec<u8>, OwnedFd)>,
     file: Option<(File, u64, Found)>,
@@ -54,7 +55,7 @@ impl<'a> Extraction<'a> {
             root_path: directory.to_owned(),
             is_root: rustix::process::geteuid().is_root(),
             monitor,
-            directories: Vec::new(),
+            directories: BTreeMap::new(),
             parent: None,
             file: None,
             problems: 0,
@@ -63,7 +64,8 @@ impl<'a> Extraction<'a> {
 
     /// Gives directories what they have, and makes everything durable.
     pub(super) fn finish(&mut self) -> Result<(), ArchiveError> {
-        for found in std::mem::take(&mut self.directories).into_iter().rev() {
+        // What lies in a directory comes before it.
+        for found in std::mem::take(&mut self.directories).into_values().rev() {
             self.dress(&found)?;
         }
         self.parent = None;
@@ -202,7 +204,8 @@ impl Target for Extraction<'_> {
         let made = self.make(found)?;
         match (&found.kind, made) {
             (FoundKind::Directory, Ok(())) => {
-                self.directories.push(found.clone());
+                // Told of more than once, the last word counts.
+                self.directories.insert(found.path.clone(), found.clone());
                 Ok(())
             }
             (FoundKind::HardLink(_), Ok(())) => Ok(()),

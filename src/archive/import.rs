@@ -259,6 +259,18 @@ impl ImportRequest {
     }
 }
 
+/// Reads an archive from a stream to its end, and only sees whether it is whole.
+///
+/// # Errors
+/// As [`ImportRequest::check`].
+pub fn check_stream(
+    input: impl Read,
+    name: &str,
+    monitor: &dyn Monitor,
+) -> Result<Imported, ArchiveError> {
+    Ok(Imported::new(unpack(input, name, &mut Nothing, monitor)?))
+}
+
 /// What the manifest says of the snapshot that it was.
 fn take_over(manifest: &mut Manifest, summary: &SnapshotSummary) {
     let time = |text: &str| parse_expression(text, Timestamp::default());

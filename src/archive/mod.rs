@@ -35,13 +35,16 @@ mod tar;
 mod unpack;
 mod zip;
 
+#[cfg(test)]
+mod tests;
+
 pub use content::Packed;
 pub use dump::{dump, dump_file};
 pub use error::ArchiveError;
 pub use event_log::EventLog;
 pub use export::{ExportRequest, Exported, export_event_log, export_snapshot, manifest_path};
 pub use format::{ArchiveFormat, Packing};
-pub use import::{ImportRequest, Imported, SnapshotLabels, is_free};
+pub use import::{ImportRequest, Imported, SnapshotLabels, check_stream, is_free};
 pub use manifest::{
     ArchiveKind, ArchiveSource, ByteText, ChainState, ManifestHead, SnapshotSummary,
 };

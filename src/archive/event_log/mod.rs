@@ -140,15 +140,17 @@ impl EventLog {
 
     fn prove(&mut self) -> Result<(), ArchiveError> {
         let state = self.files.iter().find(|file| STATES.contains(&file.name.as_str()));
-        let mut chain = match state {
-            Some(file) => {
-                let mut text = Vec::new();
-                let read = file.reader()?.take(STATE_BYTES_MAX).read_to_end(&mut text);
-                read.map_err(ArchiveError::io("read", &file.path))?;
-                Chain::new(Some((&file.name, &text)))
-            }
-            None => Chain::new(None),
-        };
+        let mut chain = Chain::new(None);
+        let mut removed = 0;
+        if let Some(file) = state {
+            let mut text = Vec::new();
+            let read = file.reader()?.take(STATE_BYTES_MAX).read_to_end(&mut text);
+            read.map_err(ArchiveError::io("read", &file.path))?;
+            removed = removed_until(&file.name, &text);
+            chain = Chain::new(Some((&file.name, &text)));
+        }
+        // They are being removed: the state says it before it is done.
+        self.files.retain(|file| segment_number(&file.name).is_none_or(|it| it > removed));
         let is_segment = |file: &LogFile| segment_number(&file.name).is_some();
         let last = self.files.iter().rposition(is_segment);
         for (place, file) in self.files.iter_mut().enumerate() {
@@ -218,6 +220,13 @@ fn segment_number(name: &str) -> Option<u64> {
     let digits = name.strip_prefix("segment-")?.strip_suffix(".json")?;
     let is_plain = (6..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
     digits.parse().ok().filter(|_| is_plain)
+}
+
+/// The last segment that was removed from a log of icecore; 0 if none was.
+fn removed_until(name: &str, text: &[u8]) -> u64 {
+    let state: Option<serde_json::Value> = serde_json::from_slice(text).ok();
+    let segment = state.as_ref().and_then(|state| state.get("segment")?.as_u64());
+    segment.filter(|_| name == STATES[0]).unwrap_or(0)
 }
 
 /// The names of a log's files: segments by number, then its state.

@@ -8,9 +8,8 @@ use crate::archive::manifest::ChainState;
 
 fn event(id: u32, previous: &str, names: [&str; 2]) -> String {
     let [before, own] = names;
-    format!(
-        "{{\"id\":\"e{id}\",\"data\":{{\"x\":[1]}},\"{before}\":\"{previous}\",\"{own}\":\"h{id}\"}}"
-    )
+    let data = "\"data\":{\"x\":[1]}";
+    format!("{{\"id\":\"e{id}\",{data},\"{before}\":\"{previous}\",\"{own}\":\"h{id}\"}}")
 }
 
 fn events(from: u32, to: u32, names: [&str; 2]) -> Vec<String> {

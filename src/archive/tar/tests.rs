@@ -70,9 +70,13 @@ fn only(bytes: &[u8]) -> (Found, Vec<u8>) {
 fn all_metadata_comes_back_whatever_its_size() {
     let owner = |uid, name: &str| Owner { uid, gid: uid, user: name.into(), group: name.into() };
     let xattr = |name: &[u8], value: &[u8]| Xattr { name: name.into(), value: value.into() };
-    let acl: &[u8] =
-        b"\x02\0\0\0\x01\0\x06\0\xff\xff\xff\xff\x02\0\x07\0\x39\x30\0\0\x04\0\x04\0\xff\xff\xff\xff\
-          \x10\0\x07\0\xff\xff\xff\xff\x20\0\x04\0\xff\xff\xff\xff";
+    let entry = |tag: u16, bits: u16, id: u32| {
+        [&tag.to_le_bytes()[..], &bits.to_le_bytes(), &id.to_le_bytes()].concat()
+    };
+    let none = u32::MAX;
+    let entries = [(1, 6, none), (2, 7, 12345), (4, 4, none), (16, 7, none), (32, 4, none)];
+    let entries = entries.map(|(tag, bits, id)| entry(tag, bits, id)).concat();
+    let acl = [&2_u32.to_le_bytes()[..], &entries].concat();
     for (seconds, nanoseconds) in [(0, 0), (0, 1), (-2, 500_000_001), (-7, 0), (1 << 40, 9)] {
         for (uid, name) in [(0, ""), (u32::MAX - 1, "a-very-long-name-of-more-than-31-bytes")] {
             let mut node = node(Kind::Fifo);
@@ -82,7 +86,7 @@ fn all_metadata_comes_back_whatever_its_size() {
             node.links = Some(LinkGroup { count: 3, group: [0xa5; 16] });
             node.changed_while_read = true;
             node.xattrs = vec![
-                xattr(b"system.posix_acl_access", acl),
+                xattr(b"system.posix_acl_access", &acl),
                 xattr(b"user.50%=x", b"\0\n\xff="),
                 xattr(b"user.empty", b""),
             ];
@@ -245,7 +249,11 @@ proptest! {
     }
 
     #[test]
-    fn times_and_names_are_kept_as_text(seconds in -(1_i64 << 50)..1 << 50, nanoseconds in 0..1_000_000_000_u32, name in prop::collection::vec(any::<u8>(), 0..40)) {
+    fn times_and_names_are_kept_as_text(
+        seconds in -(1_i64 << 50)..1 << 50,
+        nanoseconds in 0..1_000_000_000_u32,
+        name in prop::collection::vec(any::<u8>(), 0..40),
+    ) {
         let time = Timestamp::new(seconds, nanoseconds).unwrap();
         prop_assert_eq!(parse_time(time_text(time).as_bytes()), Some(time));
         prop_assert_eq!(xattr_name(&xattr_keyword(&name)), Some(name));

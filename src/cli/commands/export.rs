@@ -16,7 +16,7 @@ use crate::base::progress::Monitor as _;
 use crate::cli::archive_options::ExportArguments;
 use crate::cli::audit::{Trail, audited};
 use crate::cli::context::{Context, host};
-use crate::cli::exit::{CommandError, Outcome};
+use crate::cli::exit::{CommandError, DAMAGE, Outcome};
 use crate::cli::output::{Output, path_text};
 use crate::dag::Manifest;
 use crate::repository::{Layout, Reader, RepositoryError};
@@ -38,7 +38,9 @@ struct Facts {
 }
 
 pub(crate) fn run(context: &Context, arguments: &ExportArguments) -> Result<Outcome, CommandError> {
-    audited(context, "export", arguments.dry_run, |trail| {
+    // A log of others is none of this repository's business.
+    let is_foreign = matches!(arguments.event_log, Some(Some(_)));
+    audited(context, "export", arguments.dry_run || is_foreign, |trail| {
         let Some((directory, names)) = arguments.operands.split_last() else {
             return Err(CommandError::Usage("OUT_DIR is missing".to_owned()));
         };
@@ -203,11 +205,8 @@ fn event_log(
         terminal.finish();
         exported.map_err(|error| context.signals.explain(error.into()))?
     };
-    // A log of others is none of this repository's business.
-    if foreign.is_none() {
-        let record = record(EventKind::LogExported, &exported).count("events", chain.events);
-        trail.record(record, 0);
-    }
+    let record = record(EventKind::LogExported, &exported).count("events", chain.events);
+    trail.record(record, if chain.valid { 0 } else { DAMAGE });
     let mut output = Output::new();
     tell(context, arguments, None, &exported, &chain, &mut output)?;
     output.finish()?;

@@ -13,7 +13,7 @@ use crate::base::time::parse_expression;
 use crate::cli::archive_options::ImportArguments;
 use crate::cli::audit::audited;
 use crate::cli::context::{Context, host, user};
-use crate::cli::exit::{CommandError, Outcome};
+use crate::cli::exit::{CommandError, DAMAGE, Outcome};
 use crate::cli::output::{Output, path_text};
 
 /// What became of an archive, in JSON; others may rely on its names.
@@ -113,7 +113,8 @@ fn into_repository(
             .path(request.name())
             .count("files", imported.packed.files)
             .count("bytes", imported.packed.bytes);
-        trail.record(record, 0);
+        let is_broken = imported.chain.as_ref().is_some_and(|chain| !chain.valid);
+        trail.record(record, if is_broken { DAMAGE } else { 0 });
         tell(context, arguments, request, &imported)
     })
 }
