@@ -142,7 +142,10 @@ pub fn export_event_log(
         let mut packed = Packed { dirs: 1, ..Packed::default() };
         writer.own_directory(DATA, time).map_err(ArchiveError::Output)?;
         let mut buffer = vec![0; BUFFER];
-        for file in log.files() {
+        let mut files: Vec<_> = log.files().iter().collect();
+        // As in every archive of ours, names rise.
+        files.sort_by(|one, other| one.name.cmp(&other.name));
+        for file in files {
             if monitor.cancelled() {
                 return Err(ArchiveError::Cancelled);
             }

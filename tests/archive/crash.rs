@@ -107,7 +107,7 @@ fn an_import_that_is_killed_or_interrupted_leaves_no_snapshot_and_the_next_one_w
 
 #[test]
 fn a_full_disk_leaves_no_archive_no_directory_and_no_snapshot() {
-    let Some(disk) = SmallDisk::ext4(48) else { return };
+    let Some(disk) = SmallDisk::ext4(120) else { return };
     let fixture = big();
     let facts = export(&fixture.repo, &fixture.id, &fixture.scratch.mkdir("first"));
     let archive = path_in(&facts, "archive");

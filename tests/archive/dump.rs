@@ -59,9 +59,10 @@ fn python_and_unzip_read_a_zip_with_modes_times_and_links() {
     let to = scratch.join("unzipped");
     run_tool("unzip", args!["-q", &archive, "-d", &to]);
     let list = |at: &std::path::Path| {
+        // `unzip` gives links no times.
         let script = "cd \"$1\" && find . -type f -exec sha256sum {} + | sort && \
-                      find . -mindepth 1 -printf '%p %y %m %l %Ts\\n' | grep -v ' d ' | sort && \
-                      find . -mindepth 1 -type d | sort";
+                      find . -type f -printf '%p %m %Ts\\n' | sort && \
+                      find . -mindepth 1 -printf '%p %y %m %l\\n' | sort";
         run_tool("bash", args!["-c", script, "bash", at]).text()
     };
     assert_eq!(list(&source), list(&to));

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::untar;
 use crate::support::args;
 use crate::support::command::run_tool;
 use crate::support::compare::{Rules, assert_same};
@@ -40,7 +41,10 @@ fn all_that_gnu_tar_keeps_in_the_pax_format_comes_in() {
         command.extend(keep.map(Into::into));
         command.push(".".into());
         run_tool("tar", command);
-        comes_back(&repo, &source, &archive, rules);
+        // GNU tar forgets that two pipes are one: what it unpacks is what it kept.
+        let kept = scratch.join(&format!("of-{version}"));
+        untar(&archive, &kept);
+        comes_back(&repo, &kept, &archive, rules);
     }
     repo.ok(["check", "--read-data"]);
 }
@@ -91,7 +95,7 @@ fn what_python_writes_comes_in() {
         let script = format!(
             "import sys, tarfile\n\
              with tarfile.open(sys.argv[1], 'w', format=tarfile.{format}_FORMAT) as archive:\n\
-             \x20   archive.add(sys.argv[2], arcname='')\n"
+             \x20   archive.add(sys.argv[2], arcname='.')\n"
         );
         run_tool("python3", args!["-c", script, &archive, &source]);
         let imported = repo.ok(args!["import", "--json", &archive]).last_json_line();
