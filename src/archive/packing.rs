@@ -188,6 +188,9 @@ impl<R: Read> Unpacker<R> {
 
 impl<R: Read> Read for Unpacker<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
         match self {
             Self::None(input) => input.read(buffer),
             Self::Gzip(decoder) => decoder.read(buffer),

@@ -133,7 +133,7 @@ fn every_flipped_bit_and_every_cut_of_an_export_is_found() {
     let writer = writer(&scratch.path().join("repo"), None);
     let imported = import(&writer, &tar);
     for packing in [Packing::Gzip, Packing::Zstd] {
-        let archive = export(&writer, &imported, &scratch.path().join("out"), packing);
+        let archive = export(&writer, &imported, &scratch.path().join(packing.suffix()), packing);
         let whole = fs::read(archive).unwrap();
         let is_whole = |bytes: &[u8]| check_stream(bytes, "it", &Silent).is_ok();
         assert!(is_whole(&whole));

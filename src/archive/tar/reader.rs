@@ -125,8 +125,12 @@ impl<R: Read> TarReader<R> {
     /// Reads bytes of the member's content as it is stored: 0 at its end.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, TarError> {
         let wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        // Decoders take it ill to be asked for nothing.
+        if wanted == 0 {
+            return Ok(0);
+        }
         let read = self.input.read(buffer.get_mut(..wanted).unwrap_or_default())?;
-        if read == 0 && wanted > 0 {
+        if read == 0 {
             return Err(cut_off());
         }
         self.left -= read as u64;
