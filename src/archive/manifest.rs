@@ -229,11 +229,14 @@ impl<W: Write> ManifestWriter<W> {
     }
 }
 
+/// Takes the path, the size and the SHA-256 of a file, or says what is wrong with it.
+pub(super) type TakeFile<'a> = dyn FnMut(&[u8], u64, Option<Digest256>) -> Result<(), String> + 'a;
+
 /// Reads a manifest line by line; `file` is told of each file. Fails with what is
 /// wrong with it.
 pub(super) fn read(
     mut input: impl BufRead,
-    file: &mut dyn FnMut(&[u8], u64, Option<Digest256>) -> Result<(), String>,
+    file: &mut TakeFile<'_>,
 ) -> Result<ManifestHead, String> {
     let head = line(&mut input)?;
     let head = head.strip_suffix("\"files\":[").and_then(|head| head.strip_suffix(','));

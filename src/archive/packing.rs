@@ -61,7 +61,7 @@ impl<W: Write> Write for Hashed<W> {
 /// Packs what is written.
 pub(super) enum Packer<W: Write> {
     None(Hashed<W>),
-    Gzip(GzEncoder<Hashed<W>>),
+    Gzip(Box<GzEncoder<Hashed<W>>>),
     Zstd(Box<zstd::Encoder<'static, Hashed<W>>>),
 }
 
@@ -70,7 +70,9 @@ impl<W: Write> Packer<W> {
         let output = Hashed { inner: output, hash: StreamHash::default(), bytes: 0 };
         Ok(match packing {
             Packing::None => Self::None(output),
-            Packing::Gzip => Self::Gzip(GzEncoder::new(output, flate2::Compression::default())),
+            Packing::Gzip => {
+                Self::Gzip(Box::new(GzEncoder::new(output, flate2::Compression::default())))
+            }
             Packing::Zstd => {
                 let mut encoder = zstd::Encoder::new(output, ZSTD_LEVEL)?;
                 encoder.include_checksum(true)?;

@@ -328,7 +328,7 @@ fn found(
     let own = records.get("comment").and_then(|text| std::str::from_utf8(text).ok());
     let own = own.and_then(|text| text.strip_prefix("icecore ")).unwrap_or_default();
     let word = |name| own.split(' ').find_map(|word| word.strip_prefix(name));
-    let group = word("group=").and_then(|digits| parse_hex16(digits));
+    let group = word("group=").and_then(parse_hex16);
     let count = word("links=").and_then(|number| number.parse().ok());
     let links = count.zip(group).map(|(count, group)| LinkGroup { count, group });
     Ok(Found {
