@@ -1,18 +1,21 @@
 //! What an encrypted repository does otherwise: ids under a key, sealed records,
 //! keyed boundaries of chunks.
 
+use std::ops::ControlFlow;
+
 use crate::base::hash::{Digest256, IdKey, tagged};
 use crate::base::id::IdScheme;
 use crate::chunking::{Chunker, ChunkerConfig};
 use crate::compression::Compression;
 use crate::crypto::{MasterKey, SealingKey, Secret};
 use crate::repository::config::Config;
-use crate::repository::envelope::Envelopes;
+use crate::repository::envelope::{Envelopes, is_sealed};
 use crate::repository::error::RepositoryError;
 use crate::repository::layout::Layout;
 use crate::repository::locator::ObjectKind;
 use crate::repository::objects::Repository;
 use crate::repository::session::PreparedChunk;
+use crate::store::{Family, Store};
 
 /// How the content of a repository is protected.
 #[derive(Clone, Debug)]
@@ -66,7 +69,30 @@ impl Protection {
     }
 }
 
+/// Whether the first records of a store are encrypted, as far as they can be read.
+pub(crate) fn begins_sealed(store: &dyn Store) -> bool {
+    [Family::Snapshots, Family::Trees].into_iter().any(|family| {
+        let mut found = false;
+        let _ = store.scan(family, &[], &mut |_, value| {
+            found = is_sealed(value);
+            ControlFlow::Break(())
+        });
+        found
+    })
+}
+
 impl Repository {
+    /// Refuses to write in the clear what would lie beside encrypted records: then
+    /// the configuration was changed.
+    pub(crate) fn guard(&self) -> Result<(), RepositoryError> {
+        if self.is_encrypted() || !begins_sealed(self.store()) {
+            return Ok(());
+        }
+        let detail = "it says that the repository is not encrypted, but what is stored is; it was \
+                      changed, and nothing is written";
+        Err(RepositoryError::Config { path: self.layout.config(), detail: detail.to_owned() })
+    }
+
     /// How the repository names its objects.
     #[must_use]
     pub const fn ids(&self) -> &IdScheme {

@@ -25,12 +25,11 @@ use crate::base::time::Timestamp;
 use crate::chunking::ChunkerConfig;
 use crate::crypto::MasterKey;
 use crate::repository::config::{Config, has_keys, sync_directory};
-use crate::repository::envelope::is_sealed;
 use crate::repository::error::RepositoryError;
 use crate::repository::layout::Layout;
 use crate::repository::lock::WriterLock;
 use crate::repository::objects::Repository;
-use crate::repository::protection::Protection;
+use crate::repository::protection::{Protection, begins_sealed};
 use crate::repository::rebuild::builder::Builder;
 use crate::repository::reserve;
 use crate::repository::writer::{Writer, clear_tmp};
@@ -150,15 +149,7 @@ fn config(
 /// Whether the store of a repository holds encrypted records, as far as it can be
 /// read.
 fn holds_sealed(layout: &Layout) -> bool {
-    let Ok(store) = RocksStore::open_reader(&layout.db()) else { return false };
-    [Family::Snapshots, Family::Trees].into_iter().any(|family| {
-        let mut found = false;
-        let _ = store.scan(family, &[], &mut |_, value| {
-            found = is_sealed(value);
-            ControlFlow::Break(())
-        });
-        found
-    })
+    RocksStore::open_reader(&layout.db()).is_ok_and(|store| begins_sealed(&store))
 }
 
 /// Says why the store cannot be used as it is.

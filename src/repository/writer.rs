@@ -175,7 +175,9 @@ impl Writer {
         let config = Config::read(&layout)?;
         clear_tmp(&layout)?;
         let store = open(&layout)?;
-        Ok(Self::new(Repository::open(layout, config, key, store)?, lock))
+        let repository = Repository::open(layout, config, key, store)?;
+        repository.guard()?;
+        Ok(Self::new(repository, lock))
     }
 
     /// Wraps an open repository whose lock is held.

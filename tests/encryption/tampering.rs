@@ -37,9 +37,10 @@ fn a_config_that_no_longer_says_encrypted_is_no_way_round_the_encryption() {
     fs::write(locked.repo().join("config"), plain.replace("\"encryption-1\"", "")).unwrap();
     run(&mut locked.command(&["create", "source"])).fails(12, &["encrypted"]);
     // Without the keys too it looks like a plain one. Whoever gives a password is
-    // told so, and who does not finds nothing but damage.
+    // told so, and who does not finds nothing but damage, and writes nothing.
     fs::rename(locked.repo().join("keys"), locked.place("keys")).unwrap();
     locked.run("first", &["create", "source"]).fails(14, &["not encrypted"]);
+    run(&mut locked.command(&["create", "source"])).fails(1, &["config", "stored is"]);
     run(&mut locked.command(&["list"])).ends(4, &["encrypted"]);
     fs::rename(locked.place("keys"), locked.repo().join("keys")).unwrap();
     fs::write(locked.repo().join("config"), config).unwrap();
