@@ -49,8 +49,8 @@ const DIFFERENCE: &[u8] = &[INCOMPLETE, DAMAGE, NO_REPOSITORY, WRONG_PASSWORD, N
 const WRITER: &[u8] = &[DAMAGE, NO_REPOSITORY, BUSY, WRONG_PASSWORD, NEWER];
 /// What whoever asks before may meet.
 const ASKER: &[u8] = &[DAMAGE, NO_REPOSITORY, BUSY, WRONG_PASSWORD, NEWER, REFUSED];
-/// What whoever writes a chart may meet.
-const STATS: &[u8] = &[DAMAGE, NO_REPOSITORY, WRONG_PASSWORD, NEWER, REFUSED];
+/// What whoever mounts, or writes files elsewhere, may meet.
+const OUTWARD: &[u8] = &[DAMAGE, NO_REPOSITORY, WRONG_PASSWORD, NEWER, REFUSED];
 const EVERY: &[u8] = &[INCOMPLETE, DAMAGE, NO_REPOSITORY, BUSY, WRONG_PASSWORD, NEWER, REFUSED];
 /// What whoever changes keys may meet.
 const KEEPER: &[u8] = &[NO_REPOSITORY, WRONG_PASSWORD, NEWER, REFUSED];
@@ -149,7 +149,7 @@ pub(crate) enum Command {
     #[command(after_help = names_and_exit_status(EVERY))]
     Restore(Box<RestoreArguments>),
     /// Show all snapshots as read-only directories
-    #[command(after_help = names_and_exit_status(&[DAMAGE, NO_REPOSITORY, WRONG_PASSWORD, NEWER, REFUSED]),
+    #[command(after_help = names_and_exit_status(OUTWARD),
               allow_missing_positional = true)]
     Mount(MountArguments),
     /// Take a mount away
@@ -203,13 +203,13 @@ pub(crate) enum Command {
     #[command(subcommand, after_help = exit_status(KEEPER))]
     Key(KeyAction),
     /// Show sizes and counts of the repository or of some snapshots, and growth
-    #[command(after_help = names_and_exit_status(STATS))]
+    #[command(after_help = names_and_exit_status(OUTWARD))]
     Stats(StatsArguments),
     /// Write a file or a directory of a snapshot to standard output, or to a file
-    #[command(after_help = names_and_exit_status(&[DAMAGE, NO_REPOSITORY, WRONG_PASSWORD, NEWER, REFUSED]))]
+    #[command(after_help = names_and_exit_status(OUTWARD))]
     Dump(DumpArguments),
     /// Write snapshots, or the audit log, as archives that prove themselves
-    #[command(after_help = names_and_exit_status(&[DAMAGE, NO_REPOSITORY, WRONG_PASSWORD, NEWER, REFUSED]))]
+    #[command(after_help = names_and_exit_status(OUTWARD))]
     Export(ExportArguments),
     /// Make a snapshot of an archive, or unpack it, once all of it is verified
     #[command(after_help = exit_status(EVERY))]

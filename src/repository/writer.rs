@@ -125,8 +125,9 @@ impl Writer {
     /// the command `purpose`, waiting up to `wait` for another writer.
     ///
     /// # Errors
-    /// Fails if there is no repository, a key is needed or is not or is another one's, a newer program wrote it, another
-    /// process keeps it busy, or the store cannot be opened.
+    /// Fails if there is no repository, a key is needed or is not or is another
+    /// one's, a newer program wrote it, another process keeps it busy, or the store
+    /// cannot be opened.
     pub fn open(
         root: &Path,
         key: Option<&MasterKey>,
