@@ -80,9 +80,9 @@ pub fn restore(
     request: &RestoreRequest,
     monitor: &dyn Monitor,
 ) -> Result<RestoreReport, RestoreError> {
-    let begun = Instant::now();
+    let clock = Instant::now();
     let start = start(repository, &request.source)?;
-    tell_total(&start, monitor);
+    begin("restoring", &start, monitor);
     let target = Target::open_or_make(request, repository)?;
     let root = target.handle()?;
     let mut run = Run::new(repository, request, (monitor, &Deaf), Mode::Execute, Some(root));
@@ -113,7 +113,7 @@ pub fn restore(
     if request.verify {
         verify(&run, &mut report)?;
     }
-    report.duration = begun.elapsed();
+    report.duration = clock.elapsed();
     Ok(report)
 }
 
@@ -127,9 +127,9 @@ pub fn plan(
     monitor: &dyn Monitor,
     observer: &dyn Observer,
 ) -> Result<RestoreReport, RestoreError> {
-    let begun = Instant::now();
+    let clock = Instant::now();
     let start = start(repository, &request.source)?;
-    tell_total(&start, monitor);
+    begin("planning", &start, monitor);
     let target = Target::open(request, repository)?;
     let root = target.try_handle()?;
     let run = Run::new(repository, request, (monitor, observer), Mode::Plan, root);
@@ -142,7 +142,7 @@ pub fn plan(
     run.release(directory);
     run.outcome()?;
     let mut report = run.report();
-    report.duration = begun.elapsed();
+    report.duration = clock.elapsed();
     Ok(report)
 }
 
@@ -156,7 +156,7 @@ fn verify(done: &Run<'_>, report: &mut RestoreReport) -> Result<(), RestoreError
     monitor.phase("syncing");
     let path = request.target.as_os_str().as_encoded_bytes();
     syncfs(&root).map_err(RestoreError::target("sync", path))?;
-    monitor.phase("verifying");
+    begin("verifying", &start, monitor);
     let run = Run::new(repository, request, (monitor, &Deaf), Mode::Verify, Some(root));
     run.excuse_as(done);
     let directory = Arc::new(target.into_directory(root_metadata(request, &start)));
@@ -225,13 +225,15 @@ fn start(repository: &Repository, named: &SnapshotName) -> Result<Start, Reposit
     Ok(Start { way, top: node, name, path })
 }
 
-fn tell_total(start: &Start, monitor: &dyn Monitor) {
+/// Tells how much there is to do in a phase.
+fn begin(phase: &str, start: &Start, monitor: &dyn Monitor) {
     match &start.top.kind {
         Kind::Directory(tree) => {
             let totals = tree.totals;
-            monitor.total(totals.files.saturating_add(totals.directories), totals.bytes);
+            let items = totals.files.saturating_add(totals.directories);
+            monitor.begin(phase, items, totals.bytes);
         }
-        _ => monitor.total(1, item::bytes_of(&start.top)),
+        _ => monitor.begin(phase, 1, item::bytes_of(&start.top)),
     }
 }
 

@@ -57,8 +57,9 @@ fn a_restore_in_place_gives_back_then_and_its_undo_gives_back_now() {
     assert!(summary["rollback"].is_string(), "{summary}");
     assert_eq!(std::fs::symlink_metadata("/").expect("there").modified().ok(), before);
     let repo = &changed.place.fixture.repo;
-    let tags = repo.list_json().last().map(|it| it["tags"].to_string());
-    assert_eq!(tags.as_deref(), Some("[\"icecore:rollback\"]"));
+    let listed = repo.list_json();
+    assert_eq!(listed[0]["tags"].to_string(), "[\"icecore:rollback\"]");
+    assert_eq!(listed[1]["id"], changed.place.fixture.id.as_str(), "`latest` is what it was");
     repo.run(["restore", "--undo"]).fails(14, &["--yes"]);
     assert_same(source, &changed.then, COPY);
     let undone = repo.ok(["restore", "--undo", "--yes", "--json"]).last_json_line();

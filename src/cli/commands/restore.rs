@@ -200,7 +200,6 @@ fn dry_run(
     request: &RestoreRequest,
 ) -> Result<Outcome, CommandError> {
     let terminal = context.terminal();
-    terminal.phase("planning");
     let output = PlanOutput::new(context);
     let planned = plan(reader, request, &terminal, &output);
     terminal.finish();
@@ -233,7 +232,6 @@ fn decide(
     }
     request.overwrite = told.unwrap_or(meant(arguments));
     let terminal = context.terminal();
-    terminal.phase("planning");
     let saved = restore_rollback::Collector::new(saves);
     let planned = plan(reader, request, &Quietly(&terminal), &saved);
     terminal.finish();
@@ -284,7 +282,6 @@ fn execute(
     trail: &Trail<'_>,
 ) -> Result<Outcome, CommandError> {
     let terminal = context.terminal();
-    terminal.phase("restoring");
     let restored = restore(reader, request, &terminal);
     terminal.finish();
     let report = restored.map_err(|error| context.signals.explain(error.into()))?;
@@ -333,8 +330,8 @@ impl Monitor for Quietly<'_> {
         self.0.advance(items, bytes);
     }
 
-    fn total(&self, items: u64, bytes: u64) {
-        self.0.total(items, bytes);
+    fn begin(&self, name: &str, items: u64, bytes: u64) {
+        self.0.begin(name, items, bytes);
     }
 
     fn cancelled(&self) -> bool {
@@ -349,7 +346,6 @@ pub(crate) fn restore_again(
     request: &RestoreRequest,
 ) -> Result<RestoreReport, CommandError> {
     let terminal = context.terminal();
-    terminal.phase("restoring");
     let restored = restore(reader, request, &terminal);
     terminal.finish();
     restored.map_err(|error| context.signals.explain(error.into()))

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::audit::{EventKind, Record};
 use crate::base::id::SnapshotId;
-use crate::base::time::Timestamp;
+use crate::base::time::{NANOS_PER_SECOND, Timestamp};
 use crate::cli::context::{self, Context};
 use crate::cli::exit::CommandError;
 use crate::cli::output::path_text;
@@ -186,7 +186,7 @@ pub(crate) fn save(
     collected.replaced.dedup();
     let snapshot = match collected.replaced.is_empty() {
         true => None,
-        false => Some(take_snapshot(context, &target, &collected.replaced)?),
+        false => Some(take_snapshot(context, request, &target, &collected.replaced)?),
     };
     let record = RollbackRecord {
         version: VERSION,
@@ -217,6 +217,7 @@ fn default_place(context: &Context, id: &SnapshotId) -> Result<PathBuf, CommandE
 
 fn take_snapshot(
     context: &Context,
+    restored: &RestoreRequest,
     target: &Path,
     replaced: &[Vec<u8>],
 ) -> Result<SnapshotId, CommandError> {
@@ -235,9 +236,15 @@ fn take_snapshot(
         detection: Detection::default(),
         host: context::host(),
         user: context::user(),
-        description: format!("before a restore into {}", path_text(target)),
+        description: format!(
+            "before a restore into {} at {}",
+            path_text(target),
+            context.now.to_rfc3339()
+        ),
         tags: vec![TAG.to_owned()],
-        time: context.now,
+        // A nanosecond older than what is restored, so that `latest` and times lead
+        // where they led before.
+        time: just_before(restored.source.manifest.time),
         program: concat!("icecore ", env!("CARGO_PKG_VERSION")).to_owned(),
         parent: None,
         with_atime: false,
@@ -264,6 +271,14 @@ fn take_snapshot(
                 .to_owned(),
         )
     })
+}
+
+fn just_before(time: Timestamp) -> Timestamp {
+    let before = match time.nanoseconds().checked_sub(1) {
+        Some(nanoseconds) => Timestamp::new(time.seconds(), nanoseconds),
+        None => Timestamp::new(time.seconds().saturating_sub(1), NANOS_PER_SECOND - 1),
+    };
+    before.unwrap_or(time)
 }
 
 /// Writes a record whole or not at all.
