@@ -97,7 +97,7 @@ restore_by() { # tool, name
     local target="$work/target"
     case "$1" in
         icecore) record "$2" "$BINARY" restore "latest:$tree" "$target" ;;
-        restic) record "$2" restic restore "latest:$tree" --target "$target" --quiet ;;
+        restic) record "$2" restic restore latest --target "$target" --quiet ;;
         borg)
             mkdir -p "$target"
             # borg extracts into the working directory.
@@ -128,13 +128,11 @@ for ((run = 0; run < runs; run++)); do
             settle "$state"
             restore_by "$tool" "$tool.$state"
         done
-        # Once more into what is right already.
-        case "$tool" in
-            icecore | restic)
-                settle warm
-                restore_by "$tool" "$tool.again"
-                ;;
-        esac
+        # Once more into what is right already, which the others cannot.
+        if [ "$tool" = icecore ]; then
+            settle warm
+            restore_by "$tool" "$tool.again"
+        fi
     done
 done
 
