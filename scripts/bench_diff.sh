@@ -55,9 +55,10 @@ timed() {
 }
 
 row() {
-    local label="$1"
+    local label="$1" seconds
     shift
-    printf '| %s | %s |\n' "$label" "$(timed "$@")"
+    seconds=$(timed "$@")
+    printf '| %s | %s |\n' "$label" "$seconds"
 }
 
 say "Two snapshots of a copy of $tree"
@@ -87,9 +88,9 @@ row 'icecore diff' "$BINARY" diff latest~1 latest
 row 'icecore diff, two equal snapshots' "$BINARY" diff latest latest
 row 'restic diff' restic diff "${restic_ids[@]}"
 row 'borg diff' borg diff ::one two
-row 'diff -rq of the mount' diff -rq "$one" "$two"
+row 'diff -rq of the mount' diff -rq --no-dereference "$one" "$two"
 row 'icecore diff with the running system' "$BINARY" diff latest "$work/source"
 row 'icecore diff --checksum with the running system' "$BINARY" diff --checksum latest "$work/source"
-row 'diff -rq of the mount with the running system' diff -rq "$two" "$work/source"
+row 'diff -rq of the mount with the running system' diff -rq --no-dereference "$two" "$work/source"
 row 'icecore manifest' "$BINARY" manifest latest
 row 'sha256sum of the running system' bash -c 'cd "$1" && find . -type f -print0 | xargs -0 sha256sum' bash "$work/source"
