@@ -101,10 +101,12 @@ pub fn restore(
     }
     run_workers(&run, directory.clone(), start)?;
     let outcome = run.outcome();
-    if outcome.is_ok()
-        && let (Some(marker), Some(root)) = (&run.marker, &run.root)
-    {
-        marker.lower(root);
+    if outcome.is_ok() {
+        if let (Some(marker), Some(root)) = (&run.marker, &run.root) {
+            marker.lower(root);
+        }
+        // Only metadata of directories is left to be set, and nothing marks that.
+        run.end_writing();
     }
     run.release(directory);
     outcome?;

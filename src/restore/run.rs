@@ -118,6 +118,11 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// Says that the marker is not to be made any more.
+    pub(super) fn end_writing(&self) {
+        self.is_marked.store(true, Ordering::Release);
+    }
+
     /// Whether anything was written.
     pub(super) fn is_marked(&self) -> bool {
         self.is_marked.load(Ordering::Acquire)

@@ -95,6 +95,15 @@ fn the_next_one_skips_what_is_right() {
 }
 
 #[test]
+fn a_target_of_which_only_its_own_time_is_wrong_is_finished_without_a_trace() {
+    let place = Place::of(&["a", "b/c"]);
+    place.summary(&[], 0);
+    crate::support::generate::mtime(&place.target, 1, 0);
+    place.summary(&["--yes"], 0);
+    place.compare();
+}
+
+#[test]
 fn two_restores_into_one_target_do_not_work_at_once() {
     let place = tree();
     let mut command = place.command(&[]);
