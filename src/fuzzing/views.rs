@@ -24,7 +24,14 @@ const OBJECTS_MAX: usize = 24;
 const OPERATIONS_MAX: usize = 40;
 /// Entries that one operation looks at.
 const ENTRIES_MAX: u64 = 200;
-pub(super) const CONFIG: &str = "format_version = 1\nid = \"0101010101010101010101010101010101010101010101010101010101010101\"\n[chunker]\nalgorithm = \"fastcdc-v2020\"\nmin_bytes = 16384\navg_bytes = 65536\nmax_bytes = 262144\n";
+pub(super) const CONFIG: &str = r#"format_version = 1
+id = "0101010101010101010101010101010101010101010101010101010101010101"
+[chunker]
+algorithm = "fastcdc-v2020"
+min_bytes = 16384
+avg_bytes = 65536
+max_bytes = 262144
+"#;
 
 /// A store under construction.
 struct Forge<'a> {

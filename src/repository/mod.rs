@@ -45,10 +45,10 @@ mod writer;
 
 /// Decoders of records that only this layer reads, for `crate::fuzzing`.
 pub(crate) mod decoders {
-    pub(crate) use super::deleted::decode_any as deleted;
-    pub(crate) use super::lease::count_leased as lease;
-    pub(crate) use super::notes::decode_and_encode as note;
-    pub(crate) use super::scan::decode_any as scan_page;
+    pub(crate) use crate::repository::deleted::decode_any as deleted;
+    pub(crate) use crate::repository::lease::count_leased as lease;
+    pub(crate) use crate::repository::notes::decode_and_encode as note;
+    pub(crate) use crate::repository::scan::decode_any as scan_page;
 }
 
 #[cfg(test)]
