@@ -35,5 +35,5 @@ if [ $# -eq 0 ]; then
     say "Tests on encrypted repositories"
     ICECORE_TEST_ENCRYPT=1 cargo test --release --locked --test main -- \
         fidelity::generated fidelity::mounted fidelity::copies gc::reclaim gc::beside views:: \
-        mount::reading prune:: damage::objects crash::kill
+        mount::reading prune:: restore:: diff:: crash::kill
 fi
