@@ -104,6 +104,17 @@ impl Context {
         Ok(self.key.get_or_init(|| key).clone())
     }
 
+    /// The same for a repository whose configuration may be lost: without key files
+    /// either, it was not encrypted. Whoever opens it says whether there is one.
+    pub(crate) fn key_of_damaged(&self) -> Result<Option<MasterKey>, CommandError> {
+        match self.key() {
+            Err(CommandError::Repository(
+                RepositoryError::NotFound { .. } | RepositoryError::Config { .. },
+            )) => Ok(None),
+            outcome => outcome,
+        }
+    }
+
     /// The same without asking or trying anything.
     pub(crate) fn known_key(&self) -> Option<&MasterKey> {
         self.key.get()?.as_ref()

@@ -1,9 +1,9 @@
 //! Two writers at once.
 
-use std::io::Read as _;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::args;
 use crate::support::command::finish;
@@ -82,7 +82,15 @@ fn writers_are_not_held_up_by_a_reader_that_stands_still() {
     let fixture = Fixture::plain();
     let mount = Mount::foreground(&fixture.repo);
     let name = "directory-0/file-1";
-    let mut open = std::fs::File::open(fixture.in_mount(&mount).join(name)).expect("it opens");
+    // Not a file of this process: every program that it starts would close a copy, ask
+    // the mount about that, and wait for it as long as it stands still.
+    let script = "exec 3< \"$0\" && kill -STOP $$ && exec cat <&3";
+    let mut holder = Command::new("sh");
+    holder.arg("-c").arg(script).arg(fixture.in_mount(&mount).join(name)).stdout(Stdio::piped());
+    let holder = holder.spawn().expect("sh starts");
+    let stat = format!("/proc/{}/stat", holder.id());
+    let stands = || std::fs::read_to_string(&stat).is_ok_and(|text| text.contains(") T "));
+    crate::support::wait_until("the file is open", 20, stands);
     mount.signal(Signal::STOP);
     let start = Instant::now();
     plain_tree(&fixture.scratch.join("new"), 9, 10, 20_000);
@@ -94,11 +102,11 @@ fn writers_are_not_held_up_by_a_reader_that_stands_still() {
     assert!(took < Duration::from_secs(30), "three writers took {took:?}");
     // Its lease held all the time.
     assert_eq!(collected["leased_snapshots"], 1, "{collected}");
-    let mut content = Vec::new();
-    open.read_to_end(&mut content).expect("it can be read");
+    let id = i32::try_from(holder.id()).ok().and_then(Pid::from_raw).expect("a process");
+    kill_process(id, Signal::CONT).expect("it is there");
+    let read = holder.wait_with_output().expect("it can be waited for");
     let expected = std::fs::read(fixture.source.join(name)).expect("it is there");
-    assert!(content == expected, "other bytes than before");
-    drop(open);
+    assert!(read.status.success() && read.stdout == expected, "other bytes than before");
     crate::support::wait_until("the new snapshot shows", 5, || mount.snapshot(&newest).exists());
     mount.unmount();
 }

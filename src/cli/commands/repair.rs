@@ -89,7 +89,7 @@ fn work(context: &Context, dry_run: bool) -> Result<(Option<RepairReport>, Rebui
     let terminal = context.terminal();
     let opened = Writer::open_for_repair(
         &context.repository,
-        context.key()?.as_ref(),
+        context.key_of_damaged()?.as_ref(),
         dry_run,
         context.wait,
         &terminal,
