@@ -192,7 +192,7 @@ pub(super) const fn is_hashed(holes: u64) -> bool {
 /// Damage names the file that it hurts.
 fn named(error: ArchiveError, path: &[u8]) -> ArchiveError {
     match error {
-        ArchiveError::Repository(source) if source.is_damage() => {
+        ArchiveError::Repository(source) if source.is_loss() => {
             ArchiveError::Unreadable { path: printable(path), source }
         }
         error => error,

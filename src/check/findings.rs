@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::base::id::{SnapshotId, hex, parse_hex};
 use crate::repository::{ObjectKind, RepositoryError};
+use crate::store::Family;
 
 /// Damaged things that are named; the rest is counted.
 pub const OBJECTS_MAX: usize = 100_000;
@@ -107,9 +108,9 @@ impl Findings {
     /// Adds what an error of the repository says.
     pub(crate) fn add_error(&mut self, error: &RepositoryError) {
         let subject = match error {
-            RepositoryError::Missing { kind, id } | RepositoryError::Damaged { kind, id, .. } => {
-                subject(kind, id)
-            }
+            RepositoryError::Missing { kind, id }
+            | RepositoryError::Damaged { kind, id, .. }
+            | RepositoryError::Unreadable { kind, id, .. } => subject(kind, id),
             _ => Subject::Record("store".to_owned()),
         };
         self.add(subject, error.detail());
@@ -117,6 +118,14 @@ impl Findings {
 
     pub(crate) fn contains(&self, subject: &Subject) -> bool {
         self.damages.contains_key(subject)
+    }
+
+    /// Whether an object of a family is damaged.
+    pub(crate) fn has_object_in(&self, family: Family) -> bool {
+        self.damages.keys().any(|subject| match subject {
+            Subject::Object(kind, _) => kind.family() == family,
+            _ => false,
+        })
     }
 
     /// Adds a file that a damaged thing hurts.

@@ -77,7 +77,7 @@ pub(crate) fn confirm(
 ) -> Result<bool, CheckError> {
     match repository.verify(kind, id) {
         Ok(()) => Ok(false),
-        Err(error) if error.is_damage() => {
+        Err(error) if error.is_loss() => {
             findings.add(Subject::Object(kind, *id), error.detail());
             Ok(true)
         }
@@ -94,7 +94,7 @@ fn confirm_entry(
     findings: &mut Findings,
 ) -> Result<(), CheckError> {
     let Err(error) = repository.verify(kind, id) else { return Ok(()) };
-    if !error.is_damage() {
+    if !error.is_loss() {
         return Err(error.into());
     }
     let is_gone = matches!(repository.locate(kind, id), Ok(None));
@@ -111,7 +111,7 @@ fn note_family(
     findings: &mut Findings,
 ) -> Result<(), CheckError> {
     match scanned {
-        Err(error @ StoreError::Damaged { .. }) => {
+        Err(error) if error.is_loss() => {
             findings.add(Subject::Record(family.name().to_owned()), error.to_string());
             Ok(())
         }
@@ -196,7 +196,7 @@ fn counters(repository: &Repository, findings: &mut Findings) -> Result<(), Chec
     let pending = match repository.pending_ranges() {
         Ok(ranges) => ranges,
         // Noted by the one who scanned the family.
-        Err(error) if error.is_damage() => return Ok(()),
+        Err(error) if error.is_loss() => return Ok(()),
         Err(error) => return Err(error.into()),
     };
     for family in [Family::Data, Family::Trees] {
@@ -204,9 +204,7 @@ fn counters(repository: &Repository, findings: &mut Findings) -> Result<(), Chec
         let (last, counter) =
             match (store.last_key(family), store.get(Family::Meta, key.as_bytes())) {
                 (Ok(last), Ok(counter)) => (last, counter),
-                (Err(StoreError::Damaged { .. }), _) | (_, Err(StoreError::Damaged { .. })) => {
-                    continue;
-                }
+                (Err(error), _) | (_, Err(error)) if error.is_loss() => continue,
                 (Err(error), _) | (_, Err(error)) => return Err(error.into()),
             };
         let Some(last) = last.and_then(|key| sequence_of(&key)) else { continue };

@@ -102,7 +102,7 @@ pub fn check(
     }
     let records = match repository.damaged_records() {
         // The family itself is looked at below.
-        Err(error) if error.is_damage() => Ok(Vec::new()),
+        Err(error) if error.is_loss() => Ok(Vec::new()),
         records => records,
     };
     for record in records? {
@@ -114,6 +114,12 @@ pub fn check(
     let index_entries = index::check(repository, &read, &mut findings, monitor)?;
     monitor.begin("trees", 0, 0);
     let walked = walk::walk(repository, &catalog.snapshots, &mut findings, monitor)?;
+    for (family, error) in &read.met {
+        // What hurts an object is named by that.
+        if !findings.has_object_in(*family) {
+            findings.add(Subject::Record(family.name().to_owned()), error.to_string());
+        }
+    }
     monitor.begin("finding files", 0, 0);
     trace::trace(repository, &catalog.snapshots, &walked, &mut findings, monitor)?;
     let (damages, omitted) = findings.into_damages();

@@ -20,7 +20,7 @@ use crate::base::sequences::SequenceSet;
 use crate::check::scope::{Errand, ReadScope, Span, spans};
 use crate::check::{CheckError, go_on};
 use crate::repository::{Repository, scan_readable, sequence_of};
-use crate::store::{Family, StoreFault};
+use crate::store::{Family, StoreError, StoreFault};
 
 /// Bytes after which a batch goes to a worker.
 const BATCH_BYTES: usize = 4 << 20;
@@ -36,6 +36,8 @@ pub(crate) struct Read {
     looked: Vec<(Family, Span)>,
     good_chunks: SequenceSet,
     good_trees: SequenceSet,
+    /// Damage and failures of the disk that were met, whatever they hurt.
+    pub(crate) met: Vec<(Family, StoreError)>,
     pub(crate) chunks: u64,
     pub(crate) bytes: u64,
     pub(crate) data_bytes: u64,
@@ -177,7 +179,7 @@ impl Feed<'_> {
         for span in &self.errand.spans {
             let mut stopped = None;
             let mut last_seen = None;
-            scan_readable(
+            let met = scan_readable(
                 repository.store(),
                 self.family,
                 span.first,
@@ -198,6 +200,7 @@ impl Feed<'_> {
             )?;
             self.flush();
             go_on(self.monitor)?;
+            read.met.extend(met.map(|error| (self.family, error)));
             let Some(stop) = stopped else {
                 read.looked.push((self.family, *span));
                 continue;

@@ -86,7 +86,7 @@ impl Tracer<'_> {
                 let pages = branches.iter().rev().map(page);
                 work.extend(pages);
             }
-            Err(error) if error.is_damage() => {}
+            Err(error) if error.is_loss() => {}
             Err(error) => return Err(error.into()),
         }
         Ok(())
@@ -126,7 +126,7 @@ impl Tracer<'_> {
             match self.repository.chunk_list(&list) {
                 Ok(ChunkList::Leaf(segments)) => self.segments(&segments, &|| path.to_vec()),
                 Ok(ChunkList::Index { pages, .. }) => work.extend(pages),
-                Err(error) if error.is_damage() => {}
+                Err(error) if error.is_loss() => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -158,7 +158,7 @@ impl Tracer<'_> {
     fn is_hurt(&self, kind: ObjectKind, id: &[u8; 32]) -> Result<bool, CheckError> {
         match self.repository.locate(kind, id) {
             Ok(locator) => Ok(self.walked.is_hurt(id, locator.map(|locator| locator.sequence))),
-            Err(error) if error.is_damage() => Ok(self.walked.is_hurt(id, None)),
+            Err(error) if error.is_loss() => Ok(self.walked.is_hurt(id, None)),
             Err(error) => Err(error.into()),
         }
     }

@@ -152,7 +152,7 @@ impl Walker<'_> {
         };
         if let Err(error) = read {
             match error {
-                CheckError::Repository(error) if error.is_damage() => {
+                CheckError::Repository(error) if error.is_loss() => {
                     self.findings.add(Subject::Object(kind, id), error.detail());
                     frame.is_hurt = true;
                 }
@@ -177,7 +177,7 @@ impl Walker<'_> {
     fn place(&self, kind: ObjectKind, id: &[u8; 32]) -> Result<Option<u64>, CheckError> {
         match self.repository.locate(kind, id) {
             Ok(locator) => Ok(locator.map(|locator| locator.sequence)),
-            Err(error) if error.is_damage() => Ok(None),
+            Err(error) if error.is_loss() => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -270,7 +270,7 @@ impl Walker<'_> {
                     Ok(Some(_)) => self.findings.add(subject, "its length in the index is wrong"),
                     Ok(None) if confirm(self.repository, kind, id.as_bytes(), self.findings)? => {}
                     Ok(None) => continue,
-                    Err(error) if error.is_damage() => {
+                    Err(error) if error.is_loss() => {
                         self.findings.add(subject, error.detail());
                     }
                     Err(error) => return Err(error.into()),

@@ -194,6 +194,7 @@ fn repository(error: &RepositoryError) -> u8 {
         RepositoryError::NotEncrypted { .. } | RepositoryError::LastKey => REFUSED,
         RepositoryError::Newer { .. } => NEWER,
         RepositoryError::Unsafe { .. } => REFUSED,
+        RepositoryError::Unreadable { .. } => DAMAGE,
         error if error.is_damage() => DAMAGE,
         _ => FAILED,
     }

@@ -146,7 +146,7 @@ impl<'a> Search<'a> {
                     }
                 }
                 Ok(false) => {}
-                Err(error) if error.is_damage() => {
+                Err(error) if error.is_loss() => {
                     let (path, snapshots) = (self.path.clone(), version.snapshots);
                     self.report.damaged.push(Damage { path, snapshots, error });
                 }

@@ -284,7 +284,7 @@ impl<'a> UnionDirectory<'a> {
         });
         match page {
             Ok(page) => Ok(Some(page)),
-            Err(error) if error.is_damage() => {
+            Err(error) if error.is_loss() => {
                 self.damaged.push((snapshots.clone(), error));
                 Ok(None)
             }

@@ -44,7 +44,7 @@ pub fn versions(
             Ok(Held::Nothing) => continue,
             Ok(Held::Root) => manifest.root.clone(),
             Ok(Held::Entry(node)) => node,
-            Err(error) if error.is_damage() => {
+            Err(error) if error.is_loss() => {
                 history.damaged.push(Damage { path: path.to_vec(), snapshots: snapshot, error });
                 continue;
             }

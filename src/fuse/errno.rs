@@ -35,6 +35,7 @@ fn of_repository(error: &RepositoryError) -> Errno {
         | RepositoryError::Store(_)
         | RepositoryError::Missing { .. }
         | RepositoryError::Damaged { .. }
+        | RepositoryError::Unreadable { .. }
         | RepositoryError::NoSuchDeleted { .. }
         | RepositoryError::TooManyTags { .. }
         | RepositoryError::TooLarge(_)

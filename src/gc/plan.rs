@@ -179,7 +179,7 @@ pub(crate) fn bytes_of(repository: &Repository, family: Family) -> Result<u64, R
 /// leaves, count as one.
 fn files(repository: &Repository, family: Family) -> Result<Vec<File>, RepositoryError> {
     let mut files: Vec<File> = Vec::new();
-    for Extent { first, last, bytes } in repository.store().extents(family)? {
+    for Extent { first, last, bytes, .. } in repository.store().extents(family)? {
         let (Some(first), Some(last)) = (sequence_of(&first), sequence_of(&last)) else { continue };
         match files.last_mut() {
             Some(file) if first <= file.last => {

@@ -10,7 +10,7 @@ use crate::repair::{ObjectName, Removed, RepairError, RepairReport, go_on};
 use crate::repository::{
     Locator, ObjectKind, PendingRange, Repository, scan_readable, sequence_of,
 };
-use crate::store::{Batch, Durability, Family, StoreError};
+use crate::store::{Batch, Durability, Extent, Family, StoreError};
 
 /// Changes in one batch.
 const BATCH_CHANGES: usize = 10_000;
@@ -24,6 +24,8 @@ pub(crate) struct Objects {
     found: HashMap<ObjectName, Locator>,
     /// Objects that it knows again.
     restored: u64,
+    /// Files that the engine could not rewrite.
+    pub(crate) unsound: Vec<(Family, Extent)>,
     /// Whether nothing is to be written.
     dry_run: bool,
 }
@@ -76,7 +78,13 @@ impl Objects {
         self.good(locator.kind.family()).contains(locator.sequence)
     }
 
-    fn insert(&mut self, family: Family, sequence: u64) {
+    /// Whether the object that lies under a number is good and the one that the index
+    /// leads to.
+    pub(crate) fn holds(&self, family: Family, sequence: u64) -> bool {
+        self.good(family).contains(sequence)
+    }
+
+    pub(crate) fn insert(&mut self, family: Family, sequence: u64) {
         let set = if family == Family::Data { &mut self.good_chunks } else { &mut self.good_trees };
         set.insert(sequence);
     }
@@ -105,7 +113,7 @@ pub(crate) fn read(
             let numbers = sequence_of(&extent.first).zip(sequence_of(&extent.last));
             let Some((first, last)) = numbers else { continue };
             let mut failed = None;
-            scan_readable(store, family, first, last, &mut |sequence, stored| {
+            let met = scan_readable(store, family, first, last, &mut |sequence, stored| {
                 monitor.advance(1, stored.len() as u64);
                 let taken = objects
                     .take(repository, family, sequence, stored, &pending)
@@ -115,6 +123,13 @@ pub(crate) fn read(
             })?;
             if let Some(error) = failed {
                 return Err(error);
+            }
+            match met {
+                // What a sound disk would give must not be given up.
+                Some(error @ StoreError::Unreadable { .. }) => return Err(error.into()),
+                // Marks of deletion are read together with what they lie above.
+                Some(_) if !extent.is_young => objects.unsound.push((family, extent)),
+                Some(_) | None => {}
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::dag::{Counters, Kind, Manifest, Node, Owner, Totals, Tree, TreeRef};
 use crate::repair::index::Objects;
 use crate::repair::{Removed, RepairError, RepairReport, go_on};
 use crate::repository::{ObjectKind, Writer, scan_readable, sequence_of};
-use crate::store::{Batch, Durability, Family};
+use crate::store::{Batch, Durability, Family, StoreError};
 
 /// Where damaged records are kept in the family `meta`.
 const ASIDE: &str = "damaged/";
@@ -116,7 +116,7 @@ fn each_tree(
         let numbers = sequence_of(&extent.first).zip(sequence_of(&extent.last));
         let Some((first, last)) = numbers else { continue };
         let mut outcome = Ok(());
-        scan_readable(store, Family::Trees, first, last, &mut |sequence, stored| {
+        let met = scan_readable(store, Family::Trees, first, last, &mut |sequence, stored| {
             outcome = go_on(monitor).and_then(|()| match writer.stored_tree(stored) {
                 Some((id, tree)) => {
                     match objects.place(writer, ObjectKind::Tree, id.as_bytes())? {
@@ -129,6 +129,9 @@ fn each_tree(
             if outcome.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         outcome?;
+        if let Some(error @ StoreError::Unreadable { .. }) = met {
+            return Err(error.into());
+        }
     }
     Ok(())
 }

@@ -7,7 +7,8 @@
 //! `repository::Rebuild`.)
 //!
 //! Invariants:
-//! - Nothing is removed silently: each entry and record that goes is named.
+//! - Nothing is removed silently: each entry and record that goes is named. A file of
+//!   the store goes only when all that is good in it is durable elsewhere.
 //! - What is remembered of sources is forgotten first, durably: a `create` that
 //!   ran after a repair was cut short would else take over trees unread whose
 //!   content is lost.
@@ -17,6 +18,7 @@
 //!
 //! Imports: `base`, `dag`, `repository`, `store`.
 
+mod files;
 mod index;
 mod manifests;
 mod sibling;
@@ -72,6 +74,8 @@ pub struct RepairReport {
     pub removed: Vec<Removed>,
     /// Counters that were put right.
     pub counters: u64,
+    /// Files of the store that were damaged: what is good in them was stored again.
+    pub replaced_files: u64,
     /// Snapshots made of trees that lost theirs.
     pub recovered: Vec<SnapshotId>,
     /// Snapshots that cannot be read whole.
@@ -85,6 +89,7 @@ impl RepairReport {
         self.restored == 0
             && self.removed.is_empty()
             && self.counters == 0
+            && self.replaced_files == 0
             && self.recovered.is_empty()
             && self.hurt.is_empty()
     }
@@ -105,9 +110,11 @@ pub fn repair(
     monitor: &dyn Monitor,
 ) -> Result<RepairReport, RepairError> {
     let mut report = RepairReport::default();
-    let objects = index::read(writer, options.dry_run, monitor)?;
+    let mut objects = index::read(writer, options.dry_run, monitor)?;
     monitor.begin("index", 0, 0);
     index::put_right(writer, &objects, &mut report, monitor)?;
+    monitor.begin("replacing damaged files", 0, 0);
+    files::replace(writer, &mut objects, options.dry_run, &mut report, monitor)?;
     let set_aside = manifests::set_aside(writer, options.dry_run, &mut report)?;
     monitor.begin("snapshots", 0, 0);
     let lost_trees = sibling::make(writer, &objects, None, options.dry_run, &mut report, monitor)?;

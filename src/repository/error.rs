@@ -108,6 +108,19 @@ pub enum RepositoryError {
         /// What is wrong.
         detail: String,
     },
+    /// The disk does not give an object's bytes.
+    #[error(
+        "The disk failed: {kind} {id} cannot be read ({detail}); copy what it still gives to a \
+         sound one, with ddrescue say, and go on with the copy"
+    )]
+    Unreadable {
+        /// The kind of object.
+        kind: &'static str,
+        /// Its id.
+        id: String,
+        /// The engine's words; they name the file.
+        detail: String,
+    },
     /// No snapshot has that name.
     #[error("No snapshot is named {name:?}; `icecore list` shows what there is")]
     NoSuchSnapshot {
@@ -123,7 +136,10 @@ pub enum RepositoryError {
         candidates: String,
     },
     /// Nothing in a snapshot has that path.
-    #[error("There is no {} in snapshot {snapshot}", printable(path))]
+    #[error(
+        "There is no {} in snapshot {snapshot}; `icecore ls {snapshot}` shows what there is",
+        printable(path)
+    )]
     NoSuchPath {
         /// The path inside the snapshot.
         path: Vec<u8>,
@@ -240,13 +256,13 @@ impl RepositoryError {
         Self::Seal(error.to_string())
     }
 
-    /// The kind and the id of the object that is missing or damaged, if one is.
+    /// The kind and the id of the object that cannot be had, if one is concerned.
     #[must_use]
     pub fn object(&self) -> Option<(&'static str, String)> {
         match self {
-            Self::Missing { kind, id } | Self::Damaged { kind, id, .. } => {
-                Some((*kind, id.clone()))
-            }
+            Self::Missing { kind, id }
+            | Self::Damaged { kind, id, .. }
+            | Self::Unreadable { kind, id, .. } => Some((*kind, id.clone())),
             _ => None,
         }
     }
@@ -257,7 +273,20 @@ impl RepositoryError {
         match self {
             Self::Missing { .. } => "it is missing".to_owned(),
             Self::Damaged { detail, .. } => detail.clone(),
+            Self::Unreadable { detail, .. } => format!("the disk failed: {detail}"),
             error => error.to_string(),
+        }
+    }
+
+    /// Whether stored bytes cannot be had: damaged, or on a place that the disk does not
+    /// give. What only reads goes on with the rest. What would remove them must not: the
+    /// disk may think better of it, see [`Self::is_damage`].
+    #[must_use]
+    pub const fn is_loss(&self) -> bool {
+        match self {
+            Self::Unreadable { .. } => true,
+            Self::Store(error) => error.is_loss(),
+            error => error.is_damage(),
         }
     }
 

@@ -219,7 +219,7 @@ impl Repository {
             return Ok(object);
         }
         match self.object_by_index(kind, id, max, accept) {
-            Err(error) if error.is_damage() || is_transient(&error) => {
+            Err(error) if error.is_loss() || is_transient(&error) => {
                 self.store.catch_up()?;
                 self.object_by_index(kind, id, max, accept)
             }
@@ -237,9 +237,14 @@ impl Repository {
         let missing =
             || RepositoryError::Missing { kind: kind.name(), id: crate::base::id::hex(id) };
         let locator = self.locate(kind, id)?.ok_or_else(missing)?;
-        match self.at(kind, id, locator.sequence, max, accept)? {
-            Some(outcome) => outcome.map_err(|detail| damaged(kind, id, detail)),
-            None => Err(missing()),
+        match self.at(kind, id, locator.sequence, max, accept) {
+            Ok(Some(outcome)) => outcome.map_err(|detail| damaged(kind, id, detail)),
+            Ok(None) => Err(missing()),
+            Err(StoreError::Unreadable { detail, .. }) => {
+                let id = crate::base::id::hex(id);
+                Err(RepositoryError::Unreadable { kind: kind.name(), id, detail })
+            }
+            Err(error) => Err(error.into()),
         }
     }
 

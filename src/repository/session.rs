@@ -140,6 +140,21 @@ impl<'a> Session<'a> {
         Ok((id, self.put_record(ObjectKind::ChunkList, id.as_bytes(), record)?))
     }
 
+    /// Stores an object once more, as it lies in the store, and returns its new number,
+    /// to which the index leads from then on.
+    ///
+    /// # Errors
+    /// As [`Self::put_chunk`].
+    pub fn put_again(
+        &mut self,
+        kind: ObjectKind,
+        id: [u8; 32],
+        plain_bytes: u32,
+        stored: &[u8],
+    ) -> Result<u64, RepositoryError> {
+        self.load(kind, id, plain_bytes, stored)
+    }
+
     /// Remembers what was seen of a page of a source directory, once the page
     /// is stored.
     ///

@@ -191,22 +191,25 @@ impl Repository {
 
 /// Visits what can be read under the sequence numbers `first..=last` of a
 /// family, in rising order, until `visit` breaks. What cannot be read is passed
-/// over, number by number.
+/// over, number by number. Returns what was met: a failure of the disk if there is
+/// one, since what lies there is not known to be damaged; else the first damage, which
+/// may have hurt no object.
 ///
 /// # Errors
-/// Fails if the store does for another reason than damage.
+/// Fails if the store does for another reason.
 pub fn scan_readable(
     store: &dyn Store,
     family: Family,
     first: u64,
     last: u64,
     visit: &mut dyn FnMut(u64, &[u8]) -> ControlFlow<()>,
-) -> Result<(), StoreError> {
+) -> Result<Option<StoreError>, StoreError> {
     let mut next = first;
     let mut ended = false;
+    let mut met = None;
     while next <= last && !ended {
         let mut beyond = false;
-        let scanned = store.scan(family, &sequence_key(next), &mut |key, value| {
+        let scanned = store.scan_strictly(family, &sequence_key(next), &mut |key, value| {
             let Some(sequence) = sequence_of(key) else { return ControlFlow::Continue(()) };
             if sequence > last {
                 beyond = true;
@@ -223,13 +226,30 @@ pub fn scan_readable(
         });
         match scanned {
             // A key beyond may be a damaged one, so those between are looked for.
-            Ok(()) if !beyond => return Ok(()),
-            Ok(()) | Err(StoreError::Damaged { .. }) => next = next.saturating_add(1),
+            Ok(()) if !beyond => return Ok(met),
+            Ok(()) => {}
+            // It came to what lies behind the range.
+            Err(error) if error.is_loss() && next > last => return Ok(met),
+            Err(error) if error.is_loss() => {
+                // A scan reads ahead, and fails before it comes to what is lost.
+                let alone = store.read(family, &sequence_key(next), &mut |value| {
+                    ended = visit(next, value).is_break();
+                });
+                if let Err(error) = alone
+                    && !error.is_loss()
+                {
+                    return Err(error);
+                }
+                if met.is_none() || matches!(error, StoreError::Unreadable { .. }) {
+                    met = Some(error);
+                }
+            }
             Err(error) => return Err(error),
         }
+        next = next.saturating_add(1);
         if next == u64::MAX {
             break;
         }
     }
-    Ok(())
+    Ok(met)
 }

@@ -152,7 +152,7 @@ impl<'a> Run<'a> {
     pub(super) fn settle(&self, path: &[u8], error: ItemError) {
         match error {
             ItemError::Stopped => {}
-            ItemError::Repository(error) if error.is_damage() => {
+            ItemError::Repository(error) if error.is_loss() => {
                 self.damaged.fetch_add(1, Ordering::Relaxed);
                 self.problem(path, &error.to_string());
             }

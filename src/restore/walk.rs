@@ -159,7 +159,7 @@ impl<'a, 'b> Walker<'a, 'b> {
                         walk.skip();
                     }
                 }
-                Err(error) if error.is_damage() => {
+                Err(error) if error.is_loss() => {
                     if let Some(level) = self.levels.last_mut() {
                         level.is_damaged = true;
                     }

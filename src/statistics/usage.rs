@@ -139,7 +139,7 @@ impl Walk<'_> {
                 Work::List(list) => self.list(&list),
             };
             match outcome {
-                Err(error) if error.is_damage() => self.usage.damaged.push((snapshot, error)),
+                Err(error) if error.is_loss() => self.usage.damaged.push((snapshot, error)),
                 outcome => outcome?,
             }
         }

@@ -168,6 +168,7 @@ impl Store for MemoryStore {
                     first: key.clone(),
                     last: key.clone(),
                     bytes: 0,
+                    is_young: false,
                 });
                 extent.last.clone_from(key);
                 extent.bytes += bytes;

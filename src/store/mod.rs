@@ -108,6 +108,17 @@ pub enum StoreError {
         /// The engine's words; they name the file.
         detail: String,
     },
+    /// The disk does not give what is on it, asked twice.
+    #[error(
+        "The disk failed while {action} ({detail}); copy what it still gives to a sound one, with \
+         ddrescue say, and go on with the copy"
+    )]
+    Unreadable {
+        /// What was being done.
+        action: &'static str,
+        /// The engine's words; they name the file.
+        detail: String,
+    },
     /// Any other failure of the engine or the file system below it.
     #[error("The store failed while {action} ({detail})")]
     Failed {
@@ -129,6 +140,15 @@ pub enum StoreError {
         /// The family's name.
         family: &'static str,
     },
+}
+
+impl StoreError {
+    /// Whether stored bytes cannot be had: they are damaged, or the disk does not give
+    /// them.
+    #[must_use]
+    pub const fn is_loss(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::Unreadable { .. })
+    }
 }
 
 /// What a write must survive.
@@ -200,6 +220,9 @@ pub struct Extent {
     pub last: Vec<u8>,
     /// Its size on disk in bytes.
     pub bytes: u64,
+    /// Whether it lies above the level of bulk loads, and so holds marks of deletion
+    /// until a rewrite takes them in. It cannot be dropped.
+    pub is_young: bool,
 }
 
 /// Something wrong with the engine's own files, found when it was opened.
@@ -265,6 +288,20 @@ pub trait Store: Send + Sync {
         first: &[u8],
         visit: &mut VisitEntry<'_>,
     ) -> Result<(), StoreError>;
+
+    /// As [`Store::scan`], and notices damage too that hurts no value: an engine that
+    /// rewrites files would stop there.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    fn scan_strictly(
+        &self,
+        family: Family,
+        first: &[u8],
+        visit: &mut VisitEntry<'_>,
+    ) -> Result<(), StoreError> {
+        self.scan(family, first, visit)
+    }
 
     /// Returns the largest key of a family.
     ///
@@ -344,6 +381,15 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         visit: &mut VisitEntry<'_>,
     ) -> Result<(), StoreError> {
         (**self).scan(family, first, visit)
+    }
+
+    fn scan_strictly(
+        &self,
+        family: Family,
+        first: &[u8],
+        visit: &mut VisitEntry<'_>,
+    ) -> Result<(), StoreError> {
+        (**self).scan_strictly(family, first, visit)
     }
 
     fn last_key(&self, family: Family) -> Result<Option<Vec<u8>>, StoreError> {

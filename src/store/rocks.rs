@@ -19,6 +19,7 @@
 //! Imports: nothing of ours but the store's own types.
 
 mod blocks;
+mod errors;
 mod inspect;
 pub mod salvage;
 
@@ -31,12 +32,13 @@ use std::time::Duration;
 
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily,
-    ColumnFamilyDescriptor, CompactOptions, DB, DBCompressionType, ErrorKind, FlushOptions,
-    InfoLogger, IngestExternalFileOptions, IteratorMode, LogLevel, Options, ReadOptions,
-    SstFileWriter, WaitForCompactOptions, WriteBatch, WriteOptions,
+    ColumnFamilyDescriptor, CompactOptions, DB, DBCompressionType, FlushOptions, InfoLogger,
+    IngestExternalFileOptions, IteratorMode, LogLevel, Options, ReadOptions, SstFileWriter,
+    WaitForCompactOptions, WriteBatch, WriteOptions,
 };
 use rustix::fs::statvfs;
 
+use crate::store::rocks::errors::{failed, twice, unreadable};
 use crate::store::{
     Batch, BulkLoad, Change, Durability, Extent, Family, Store, StoreError, StoreFault, VisitEntry,
 };
@@ -201,6 +203,35 @@ impl RocksStore {
         options
     }
 
+    fn scan_by(
+        &self,
+        family: Family,
+        first: &[u8],
+        visit: &mut VisitEntry<'_>,
+        options: &dyn Fn() -> ReadOptions,
+    ) -> Result<(), StoreError> {
+        let handle = self.family(family)?;
+        let mut next = first.to_vec();
+        let scanned = || {
+            let mut options = options();
+            options.set_readahead_size(SCAN_READAHEAD_BYTES);
+            let mut entries = self.db.raw_iterator_cf_opt(handle, options);
+            entries.seek(&next);
+            while let Some((key, value)) = entries.item() {
+                next.clear();
+                next.extend_from_slice(key);
+                // The first key behind the one that is visited.
+                next.push(0);
+                if visit(key, value).is_break() {
+                    return Ok(());
+                }
+                entries.next();
+            }
+            entries.status()
+        };
+        twice(scanned).map_err(unreadable("scanning"))
+    }
+
     /// Where bulk loads go, if this handle may write.
     fn writable(&self) -> Result<&Path, StoreError> {
         let tmp = self.tmp.as_deref().ok_or(StoreError::ReadOnly)?;
@@ -265,9 +296,9 @@ impl Store for RocksStore {
         key: &[u8],
         visit: &mut dyn FnMut(&[u8]),
     ) -> Result<bool, StoreError> {
-        let options = self.read_options(family);
-        let value = self.db.get_pinned_cf_opt(self.family(family)?, key, &options);
-        let value = value.map_err(unreadable("reading"))?;
+        let (handle, options) = (self.family(family)?, self.read_options(family));
+        let read = || self.db.get_pinned_cf_opt(handle, key, &options);
+        let value = twice(read).map_err(unreadable("reading"))?;
         if let Some(value) = &value {
             visit(value);
         }
@@ -280,22 +311,26 @@ impl Store for RocksStore {
         first: &[u8],
         visit: &mut VisitEntry<'_>,
     ) -> Result<(), StoreError> {
-        let mut options = self.read_options(family);
-        options.set_readahead_size(SCAN_READAHEAD_BYTES);
-        let mut entries = self.db.raw_iterator_cf_opt(self.family(family)?, options);
-        entries.seek(first);
-        while let Some((key, value)) = entries.item() {
-            if visit(key, value).is_break() {
-                return Ok(());
-            }
-            entries.next();
-        }
-        entries.status().map_err(unreadable("scanning"))
+        self.scan_by(family, first, visit, &|| self.read_options(family))
+    }
+
+    fn scan_strictly(
+        &self,
+        family: Family,
+        first: &[u8],
+        visit: &mut VisitEntry<'_>,
+    ) -> Result<(), StoreError> {
+        self.scan_by(family, first, visit, &|| {
+            let mut options = self.read_options(family);
+            options.set_verify_checksums(!self.lenient);
+            options
+        })
     }
 
     fn last_key(&self, family: Family) -> Result<Option<Vec<u8>>, StoreError> {
-        let mut keys = self.db.iterator_cf(self.family(family)?, IteratorMode::End);
-        let last = keys.next().transpose().map_err(unreadable("reading the last key"))?;
+        let handle = self.family(family)?;
+        let read = || self.db.iterator_cf(handle, IteratorMode::End).next().transpose();
+        let last = twice(read).map_err(unreadable("reading the last key"))?;
         Ok(last.map(|(key, _)| key.into_vec()))
     }
 
@@ -348,6 +383,7 @@ impl Store for RocksStore {
                 first: file.start_key.unwrap_or_default(),
                 last: file.end_key.unwrap_or_default(),
                 bytes: file.size as u64,
+                is_young: file.level == 0,
             })
             .collect();
         extents.sort_by(|a, b| (&a.first, &a.last).cmp(&(&b.first, &b.last)));
@@ -520,27 +556,4 @@ fn family_options(family: Family, cache: &Cache) -> Options {
     }
     options.set_block_based_table_factory(&table);
     options
-}
-
-/// As [`failed`], for what reads: a file that is not there is damage.
-fn unreadable(action: &'static str) -> impl Fn(rocksdb::Error) -> StoreError {
-    move |error| match failed(action)(error) {
-        StoreError::Failed { action, detail } if detail.contains("No such file") => {
-            StoreError::Damaged { action, detail }
-        }
-        error => error,
-    }
-}
-
-fn failed(action: &'static str) -> impl Fn(rocksdb::Error) -> StoreError {
-    move |error| {
-        let detail = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-        if detail.contains("No space left") {
-            StoreError::Full { action, detail }
-        } else if error.kind() == ErrorKind::Corruption {
-            StoreError::Damaged { action, detail }
-        } else {
-            StoreError::Failed { action, detail }
-        }
-    }
 }

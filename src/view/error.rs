@@ -42,11 +42,11 @@ impl ViewError {
         }
     }
 
-    /// Whether stored bytes are missing or wrong.
+    /// Whether stored bytes are missing or wrong, or the disk does not give them.
     #[must_use]
     pub fn is_damage(&self) -> bool {
         match self {
-            Self::Repository(error) => error.is_damage(),
+            Self::Repository(error) => error.is_loss(),
             Self::Inconsistent(_) => true,
             Self::NotFound { .. } | Self::NotADirectory { .. } => false,
         }

@@ -1,6 +1,7 @@
 //! Damage on real files: what `check` finds, what can still be read, what
 //! `repair` makes of it, and what the next `create` heals.
 
+mod blocks;
 mod cancelled;
 mod matrix;
 mod objects;

@@ -44,7 +44,7 @@ fn flip(repo: &Repo, content: &[u8]) {
     table.write_all_at(&[byte[0] ^ 0x20], offset).expect("it can be written");
 }
 
-fn find(directory: &Path, window: &[u8]) -> Option<(PathBuf, u64)> {
+pub(crate) fn find(directory: &Path, window: &[u8]) -> Option<(PathBuf, u64)> {
     for entry in std::fs::read_dir(directory).expect("it can be listed").flatten() {
         if entry.path().is_file() {
             let bytes = std::fs::read(entry.path()).expect("it can be read");

@@ -2,6 +2,7 @@
 //! lost.
 
 mod at_once;
+mod bad_place;
 mod busy;
 mod clock;
 mod damage;
@@ -13,4 +14,4 @@ mod pseudo;
 mod read_only;
 mod sources;
 
-pub(crate) use damage::{VICTIM, damaged};
+pub(crate) use damage::{VICTIM, damaged, find};

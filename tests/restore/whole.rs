@@ -83,7 +83,9 @@ fn the_newest_snapshot_not_younger_than_a_time_is_taken() {
     let whole = scratch.join("whole");
     repo.ok(args!["restore", "--at", "2026-01-15", &whole]);
     assert!(whole.join(source.strip_prefix("/").expect("absolute")).join("file").exists());
-    repo.run(args!["restore", "--at", "2025-01-01", scratch.join("none")]).fails(1, &["2025"]);
+    repo.run(args!["restore", "--at", "2025-01-01", scratch.join("none")])
+        .fails(1, &["as old as 2025"]);
+    repo.run(args!["restore", "--at", "soon", scratch.join("none")]).fails(2, &["soon"]);
     assert!(!scratch.join("none").exists());
 }
 

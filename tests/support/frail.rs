@@ -47,6 +47,15 @@ pub(crate) struct Fault {
     pub(crate) errno: Errno,
 }
 
+/// A place of a file that the disk does not give any more.
+#[derive(Clone, Debug)]
+pub(crate) struct BadPlace {
+    /// The file's number.
+    pub(super) node: u64,
+    /// Its bytes.
+    pub(super) bytes: std::ops::Range<u64>,
+}
+
 /// What the disk says it did and did not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lie {
@@ -103,6 +112,7 @@ pub(super) struct Frail {
     pub(super) cut_at: u64,
     pub(super) is_off: bool,
     pub(super) fault: Option<Fault>,
+    pub(super) bad: Option<BadPlace>,
     pub(super) lie: Lie,
 }
 
@@ -129,8 +139,27 @@ impl Frail {
             cut_at,
             is_off: false,
             fault: None,
+            bad: None,
             lie,
         }
+    }
+
+    /// How many of `size` bytes at an offset of a file can be read: those before a bad
+    /// place.
+    pub(super) fn readable(&self, number: u64, offset: u64, size: u64) -> Result<u64, Errno> {
+        let end = offset.saturating_add(size);
+        match &self.bad {
+            Some(bad) if bad.node == number && offset < bad.bytes.end && end > bad.bytes.start => {
+                let before = bad.bytes.start.saturating_sub(offset);
+                if before == 0 { Err(Errno::EIO) } else { Ok(before) }
+            }
+            _ => Ok(size),
+        }
+    }
+
+    /// The number of the file at a path.
+    pub(super) fn find(&self, path: &std::path::Path) -> Result<u64, Errno> {
+        path.iter().try_fold(TOP, |at, name| self.look_up(at, name))
     }
 
     /// Counts a call. Fails if it is planned to, or the power is off.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -17,7 +18,7 @@ use fuser::{
 };
 use rustix::fs::OFlags;
 
-use super::frail::{Call, Content, Fault, Frail, Lie, Lost, Node};
+use super::frail::{BadPlace, Call, Content, Fault, Frail, Lie, Lost, Node};
 use super::mount::detach;
 use super::scratch::Scratch;
 
@@ -113,6 +114,18 @@ impl FrailDisk {
     /// Makes calls fail; none from now on without a fault.
     pub(crate) fn fail(&self, fault: Option<Fault>) {
         lock(&self.disk).fault = fault;
+    }
+
+    /// Gives nothing any more of some bytes of a file, whose path is below the top.
+    pub(crate) fn spoil(&self, file: &Path, bytes: Range<u64>) {
+        let mut disk = lock(&self.disk);
+        let node = disk.find(file).expect("it is there");
+        disk.bad = Some(BadPlace { node, bytes });
+    }
+
+    /// Gives everything again.
+    pub(crate) fn mend(&self) {
+        lock(&self.disk).bad = None;
     }
 
     /// Lets it say from now on that it did what it did not.
@@ -341,8 +354,9 @@ impl Filesystem for Served {
     ) {
         let read = self.call(Call::Read, |disk| {
             let bytes = disk.bytes(node.0)?;
+            let size = disk.readable(node.0, offset, u64::from(size))?;
             let start = place(offset).min(bytes.len());
-            let end = place(offset.saturating_add(u64::from(size))).min(bytes.len());
+            let end = place(offset.saturating_add(size)).min(bytes.len());
             Ok(bytes[start..end].to_vec())
         });
         match read {

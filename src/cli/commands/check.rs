@@ -108,7 +108,7 @@ fn look(context: &Context, arguments: &CheckArguments) -> Result<CheckReport, Co
     let options = CheckOptions { scope, max_duration: arguments.max_duration };
     let leased = match reader.lease_all() {
         // What does not depend on the list of snapshots is checked nevertheless.
-        Err(error) if error.is_damage() => {
+        Err(error) if error.is_loss() => {
             Ok((Vec::new(), Catalog { damaged: vec![error], ..Catalog::default() }))
         }
         leased => leased,

@@ -59,7 +59,7 @@ impl Lister<'_> {
                 Ok(Some(Step::Entry(node))) => node,
                 Ok(Some(Step::Leave)) => continue,
                 Ok(None) => return Ok(()),
-                Err(error) if error.is_damage() => {
+                Err(error) if error.is_loss() => {
                     self.damaged.push(error);
                     continue;
                 }

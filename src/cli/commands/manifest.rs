@@ -148,7 +148,7 @@ impl Printer<'_> {
 
     /// Tells what is damaged, and lets the rest be printed.
     fn damage(&mut self, path: &[u8], error: RepositoryError) -> Result<(), CommandError> {
-        if !error.is_damage() {
+        if !error.is_loss() {
             return Err(error.into());
         }
         self.summary.damaged += 1;

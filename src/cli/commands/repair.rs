@@ -25,6 +25,7 @@ struct Facts {
     good_objects: u64,
     restored: u64,
     counters: u64,
+    replaced_files: u64,
     removed: Vec<RemovedFacts>,
     recovered: Vec<String>,
     hurt: Vec<HurtFacts>,
@@ -80,6 +81,7 @@ fn record(report: Option<&RepairReport>, rebuilt: &Rebuilt) -> Record {
     let count = |of: fn(&RepairReport) -> usize| report.map_or(0, of) as u64;
     Record::new(EventKind::RepositoryRepaired)
         .count("rebuilt", u64::from(rebuilt.aside.is_some()))
+        .count("replaced_files", report.map_or(0, |report| report.replaced_files))
         .count("removed", count(|report| report.removed.len()))
         .count("recovered_snapshots", count(|report| report.recovered.len()))
         .count("damaged_snapshots", count(|report| report.hurt.len()))
@@ -122,6 +124,7 @@ fn facts(report: &RepairReport, rebuilt: &Rebuilt, dry_run: bool) -> Facts {
         good_objects: report.good_objects,
         restored: report.restored,
         counters: report.counters,
+        replaced_files: report.replaced_files,
         removed: report.removed.iter().map(removed).collect(),
         recovered: report.recovered.iter().map(ToString::to_string).collect(),
         hurt: report.hurt.iter().map(hurt).collect(),
@@ -151,6 +154,11 @@ fn print(
     for id in &report.recovered {
         let verb = if dry_run { "Would recover" } else { "Recovered" };
         output.line(&format!("{verb} snapshot {} from a tree that nothing named", id.short()))?;
+    }
+    if report.replaced_files > 0 {
+        let files = format::plural(report.replaced_files, "file", "files");
+        let verb = if dry_run { "would be replaced" } else { "replaced" };
+        output.line(&format!("{files} of the store with damaged blocks {verb}"))?;
     }
     output.line(&summary(report, dry_run))?;
     if report.hurt.is_empty() {

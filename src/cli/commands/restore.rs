@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::audit::{EventKind, Record};
 use crate::base::format;
 use crate::base::progress::Monitor;
+use crate::base::time::{Timestamp, parse_expression};
 use crate::cli::audit::{Trail, audited};
 use crate::cli::commands::restore_report::{PlanOutput, print_summary};
 use crate::cli::commands::restore_rollback::{self, Rollback};
@@ -16,7 +17,7 @@ use crate::cli::output::path_text;
 use crate::cli::progress::Terminal;
 use crate::cli::restore_options::{OverwriteWhen, RestoreArguments, RestorePolicy};
 use crate::patterns::PathPatterns;
-use crate::repository::{LeaseGuard, Reader, RepositoryError, SnapshotName, select_by_time};
+use crate::repository::{LeaseGuard, Reader, SnapshotName, select_by_time};
 use crate::restore::{
     Comparison, Counts, Deletion, Overwrite, OwnerPolicy, RestoreReport, RestoreRequest,
     TargetState, plan, restore, target_state,
@@ -85,9 +86,9 @@ fn source(
         Some(time) => {
             let snapshots = reader.catalog()?.snapshots;
             let found = select_by_time(&snapshots, time, context.now);
-            let none = || RepositoryError::NoSuchSnapshot { name: time.clone() };
-            let found = found.and_then(|at| snapshots.into_iter().nth(at)).ok_or_else(none)?;
-            let (id, manifest) = found;
+            let Some((id, manifest)) = found.and_then(|at| snapshots.into_iter().nth(at)) else {
+                return Err(no_snapshot_at(time, context.now));
+            };
             let path = arguments.source.as_ref().filter(|_| begins_with_colon(arguments));
             let path = path.map(|path| path.as_bytes().to_vec()).unwrap_or_default();
             let name = [id.to_string().as_bytes(), &path].concat();
@@ -97,6 +98,17 @@ fn source(
     };
     let lease = reader.lease(named.id)?;
     Ok((named, lease))
+}
+
+fn no_snapshot_at(time: &str, now: Timestamp) -> CommandError {
+    match parse_expression(time, now) {
+        None => CommandError::Usage(format!(
+            "--at takes a time, such as 2026-01-15, \"2026-01-15 18:00\" or 3d; {time:?} is none"
+        )),
+        Some(_) => CommandError::Failed(format!(
+            "No snapshot is as old as {time}; `icecore list` shows what there is"
+        )),
+    }
 }
 
 /// What the command line says of overwriting.

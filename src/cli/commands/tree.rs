@@ -151,7 +151,7 @@ impl Drawer<'_> {
             let entry = match cursor.entry() {
                 Ok(Some(entry)) => entry,
                 Ok(None) => return Ok(None),
-                Err(error) if error.is_damage() => {
+                Err(error) if error.is_loss() => {
                     self.damaged.push(error);
                     continue;
                 }

@@ -315,7 +315,7 @@ impl<'a> Builder<'a> {
         let mut copied = 0;
         let mut load = None;
         let mut outcome: Result<(), RepositoryError> = Ok(());
-        scan_readable(remains, family, first, last, &mut |sequence, stored| {
+        let met = scan_readable(remains, family, first, last, &mut |sequence, stored| {
             outcome = (|| {
                 self.go_on()?;
                 let mut current = match load.take() {
@@ -334,6 +334,10 @@ impl<'a> Builder<'a> {
             if outcome.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         outcome?;
+        // What a sound disk would give must not be given up.
+        if let Some(error @ StoreError::Unreadable { .. }) = met {
+            return Err(error.into());
+        }
         if let Some(load) = load {
             load.finish()?;
         }

@@ -11,7 +11,8 @@ use std::thread::sleep;
 
 use rocksdb::{DB, LiveFile, Options};
 
-use crate::store::rocks::{READER_RETRY, READER_TRIES, database_options, descriptors, unreadable};
+use crate::store::rocks::errors::{twice, unreadable};
+use crate::store::rocks::{READER_RETRY, READER_TRIES, database_options, descriptors};
 use crate::store::{StoreError, StoreFault};
 
 /// Files that are opened to read the manifest; the engine opens no fewer.
@@ -90,7 +91,7 @@ pub(super) fn live_files(path: &Path) -> Result<Vec<LiveFile>, StoreError> {
 pub(super) fn open_damaged(path: &Path) -> Result<(DB, Options), StoreError> {
     let mut options = database_options();
     options.set_paranoid_checks(false);
-    let (descriptors, bulk_options) = descriptors();
-    let opened = DB::open_cf_descriptors_read_only(&options, path, descriptors, false);
-    Ok((opened.map_err(unreadable("opening the store"))?, bulk_options))
+    let bulk_options = descriptors().1;
+    let open = || DB::open_cf_descriptors_read_only(&options, path, descriptors().0, false);
+    Ok((twice(open).map_err(unreadable("opening the store"))?, bulk_options))
 }

@@ -15,9 +15,8 @@ use rocksdb::{
     SstFileWriter,
 };
 
-use crate::store::rocks::{
-    RocksStore, blocks, database_options, descriptors, failed, inspect, unreadable,
-};
+use crate::store::rocks::errors::{failed, twice, unreadable};
+use crate::store::rocks::{RocksStore, blocks, database_options, descriptors, inspect};
 use crate::store::{Family, StoreError, VisitEntry};
 
 /// Entries that are looked at to tell what a file holds.
@@ -76,7 +75,8 @@ impl RocksStore {
         let mut options = database_options();
         options.create_if_missing(true);
         DB::repair(&options, directory).map_err(failed("reading files without a manifest"))?;
-        let names = DB::list_cf(&options, directory).map_err(unreadable("opening the store"))?;
+        let names = twice(|| DB::list_cf(&options, directory));
+        let names = names.map_err(unreadable("opening the store"))?;
         options.create_missing_column_families(true);
         let (known, bulk_options) = descriptors();
         let ours: Vec<_> = known.iter().map(|family| family.name().to_owned()).collect();
