@@ -14,6 +14,7 @@
 //! audit                      the chained log of operations
 //! repository                 open, lock, lease, read, write
 //! store                      ordered keys in families; RocksDB
+//! local                      files of this machine: status, attributes, handles
 //! chunking, compression,
 //! crypto, dag, patterns,
 //! retention                  pure
@@ -53,6 +54,7 @@ pub mod gc;
 pub mod ingest;
 #[cfg(test)]
 mod life;
+mod local;
 pub mod patterns;
 pub mod repair;
 pub mod repository;

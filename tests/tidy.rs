@@ -17,12 +17,13 @@ use text::{code, has_word, item_lines, name_after};
 
 /// The layers, from the ground up: a module, its layer, and the highest layer
 /// that it may import. Never another module of its own layer.
-const LAYERS: [(&str, u8, u8); 26] = [
+const LAYERS: [(&str, u8, u8); 27] = [
     ("base", 0, 0),
     ("chunking", 1, 0),
     ("compression", 1, 0),
     ("dag", 1, 0),
     ("store", 2, 0),
+    ("local", 2, 1),
     ("repository", 3, 2),
     ("ingest", 4, 3),
     ("gc", 4, 3),

@@ -14,10 +14,11 @@ use crate::compression::Compression;
 use crate::dag::{Body, Content, Kind, LinkGroup};
 use crate::ingest::content::{ContentSink, Cutter, ReadFailure, read_content, read_small};
 use crate::ingest::error::problem;
+use crate::ingest::fingerprint::Fingerprinter;
 use crate::ingest::location::Location;
 use crate::ingest::metadata::{Metadata, Owners, XattrSource};
 use crate::ingest::rate::RateLimiter;
-use crate::ingest::status::{Fingerprinter, Status};
+use crate::local::Status;
 use crate::repository::{Fingerprint, PreparedChunk, Repository, RepositoryError};
 
 /// Bytes above which a file is not read whole but streamed.

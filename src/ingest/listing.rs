@@ -1,14 +1,11 @@
 //! The names in a directory, in the order in which they are walked.
 
 use std::ffi::CStr;
-use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::RawDir;
 use rustix::io::Errno;
 
-/// Bytes of names asked of the system at once.
-const LIST_BYTES: usize = 64 << 10;
+use crate::local::names;
 
 /// Names by rising bytes, kept one behind another: a directory of a million
 /// costs some bytes for each.
@@ -31,16 +28,7 @@ impl Names {
 
     /// Appends the names in a directory. What was read before a failure stays.
     pub(crate) fn read(&mut self, directory: &OwnedFd) -> Result<(), Errno> {
-        let mut buffer = [MaybeUninit::uninit(); LIST_BYTES];
-        let mut entries = RawDir::new(directory, &mut buffer);
-        while let Some(entry) = entries.next() {
-            let entry = entry?;
-            let name = entry.file_name().to_bytes();
-            if !matches!(name, b"" | b"." | b"..") {
-                self.push(name);
-            }
-        }
-        Ok(())
+        names(directory, &mut |name| self.push(name))
     }
 
     /// Whether a name is there; before `sort`.

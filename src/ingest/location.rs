@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rustix::fs::{CWD, Mode, OFlags, openat, readlinkat};
 use rustix::io::Errno;
 
-use crate::ingest::status::Status;
+use crate::local::Status;
 
 /// Where an item is.
 #[derive(Clone, Debug)]
@@ -43,7 +43,10 @@ impl Location {
     }
 
     pub(crate) fn status(&self, follow: bool) -> Result<Status, Errno> {
-        Status::of_name(self.base(), self.path(), follow)
+        match follow {
+            true => Status::of_followed(self.base(), self.path()),
+            false => Status::of_name(self.base(), self.path()),
+        }
     }
 
     /// Opens the item for reading. Its access time stays as it is where that is

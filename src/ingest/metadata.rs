@@ -2,21 +2,18 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{fgetxattr, flistxattr, lgetxattr, llistxattr};
 use rustix::io::Errno;
 
-use crate::base::limits::{
-    LABEL_BYTES_MAX, XATTR_NAME_BYTES_MAX, XATTR_TOTAL_BYTES_MAX, XATTR_VALUE_BYTES_MAX,
-};
+use crate::base::limits::LABEL_BYTES_MAX;
 use crate::base::time::Timestamp;
 use crate::dag::{Kind, LinkGroup, Node, Owner, Xattr};
 use crate::ingest::location::Location;
-use crate::ingest::status::Status;
+use crate::local::{Status, xattrs};
 
 /// Everything about an item but its kind.
 #[derive(Clone, Debug)]
@@ -92,8 +89,7 @@ fn label(name: &[u8]) -> Box<str> {
 pub(crate) enum XattrSource<'a> {
     /// An open file.
     File(&'a OwnedFd),
-    /// An item that is not to be opened, such as a symlink. In a directory it is
-    /// reached through `/proc`, since its path may be too long.
+    /// An item that is not to be opened, such as a symlink.
     Location(&'a Location),
     /// A path.
     Path(PathBuf),
@@ -101,85 +97,22 @@ pub(crate) enum XattrSource<'a> {
     Nowhere,
 }
 
-impl<'a> XattrSource<'a> {
+impl XattrSource<'_> {
     /// Reads all attributes, sorted by name. One that vanishes meanwhile is
     /// left out.
     pub(crate) fn read(self) -> io::Result<Vec<Xattr>> {
-        let Some(place) = self.resolve() else { return Ok(Vec::new()) };
-        let names = match place.list() {
-            Ok(names) => names,
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(Vec::new()),
-            Err(error) => return Err(error.into()),
+        let read = match self {
+            Self::Nowhere => Ok(Vec::new()),
+            Self::File(file) => xattrs::of_file(file),
+            Self::Path(path) => xattrs::of_path(&path),
+            Self::Location(location) => match location.directory() {
+                Some(directory) => xattrs::of_name(directory, location.path().as_bytes()),
+                None => xattrs::of_path(Path::new(location.path())),
+            },
         };
-        let mut xattrs = Vec::new();
-        let mut total = 0;
-        for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-            let value = match place.get(name) {
-                Ok(value) => value,
-                Err(Errno::NODATA | Errno::OPNOTSUPP) => continue,
-                Err(error) => return Err(error.into()),
-            };
-            total += name.len() + value.len();
-            if name.len() > XATTR_NAME_BYTES_MAX || total > XATTR_TOTAL_BYTES_MAX {
-                return Err(io::Error::other("its extended attributes are too large"));
-            }
-            xattrs.push(Xattr { name: name.into(), value: value.into() });
-        }
-        xattrs.sort_unstable();
-        xattrs.dedup_by(|a, b| a.name == b.name);
-        Ok(xattrs)
-    }
-
-    fn resolve(self) -> Option<XattrPlace<'a>> {
-        Some(match self {
-            Self::Nowhere => return None,
-            Self::File(file) => XattrPlace::File(file),
-            Self::Location(location) => {
-                let mut path = PathBuf::new();
-                if let Some(directory) = location.directory() {
-                    path.push(format!("/proc/self/fd/{}", directory.as_raw_fd()));
-                }
-                path.push(location.path());
-                XattrPlace::Path(path)
-            }
-            Self::Path(path) => XattrPlace::Path(path),
+        read.map_err(|error| match error {
+            Errno::TOOBIG => io::Error::other("its extended attributes are too large"),
+            error => error.into(),
         })
-    }
-}
-
-enum XattrPlace<'a> {
-    File(&'a OwnedFd),
-    Path(PathBuf),
-}
-
-impl XattrPlace<'_> {
-    fn list(&self) -> Result<Vec<u8>, Errno> {
-        filled(|buffer| match self {
-            Self::File(file) => flistxattr(file, buffer),
-            Self::Path(path) => llistxattr(path, buffer),
-        })
-    }
-
-    fn get(&self, name: &[u8]) -> Result<Vec<u8>, Errno> {
-        filled(|buffer| match self {
-            Self::File(file) => fgetxattr(file, name, buffer),
-            Self::Path(path) => lgetxattr(path, name, buffer),
-        })
-    }
-}
-
-/// Reads into a buffer that suits nearly all, and into the largest one there
-/// can be if it did not suffice.
-fn filled(read: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
-    let mut small = [0_u8; 512];
-    match read(&mut small) {
-        Ok(length) => Ok(small.get(..length).unwrap_or_default().to_vec()),
-        Err(Errno::RANGE) => {
-            let mut large = vec![0_u8; XATTR_VALUE_BYTES_MAX];
-            let length = read(&mut large)?;
-            large.truncate(length);
-            Ok(large)
-        }
-        Err(error) => Err(error),
     }
 }

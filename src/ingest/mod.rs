@@ -22,6 +22,7 @@ mod build;
 mod content;
 mod error;
 mod estimate;
+mod fingerprint;
 mod item;
 mod listing;
 mod location;
@@ -32,7 +33,6 @@ mod record;
 mod request;
 mod selection;
 mod source;
-mod status;
 mod stream;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -54,6 +54,7 @@ use crate::dag::{Counters, Manifest, Node, TreeRef};
 use crate::ingest::build::Tally;
 use crate::ingest::error::SourceErrors;
 use crate::ingest::estimate::Estimate;
+use crate::ingest::fingerprint::Fingerprinter;
 use crate::ingest::item::ItemReader;
 use crate::ingest::metadata::Owners;
 use crate::ingest::pipeline::{Emitter, Outcome, Stopped};
@@ -61,14 +62,14 @@ use crate::ingest::rate::RateLimiter;
 use crate::ingest::record::Recorder;
 use crate::ingest::selection::Selection;
 use crate::ingest::source::Place;
-use crate::ingest::status::{Fingerprinter, Status};
 use crate::ingest::walk::{WalkContext, Walked, Walker};
+use crate::local::Status;
 use crate::repository::{Repository, Session, Writer};
 
 pub use error::{IngestError, SourceError};
+pub use fingerprint::Detection;
 pub use request::{Changes, CreateReport, CreateRequest, Input};
 pub use selection::{IGNORE_FILE, Marker, SelectionOptions};
-pub use status::Detection;
 pub use stream::{StreamRequest, StreamSource};
 
 /// Bytes of small files that are joined behind a snapshot at most: a second on a
@@ -263,7 +264,7 @@ impl<'a> Creation<'a> {
         monitor: &'b dyn Monitor,
         errors: &'b SourceErrors,
     ) -> WalkContext<'b> {
-        let repository = Status::of_name(CWD, self.repository.path(), true);
+        let repository = Status::of_followed(CWD, self.repository.path());
         WalkContext {
             monitor,
             errors,

@@ -25,7 +25,7 @@ use crate::ingest::content::ContentSink;
 use crate::ingest::error::{IngestError, SourceErrors};
 use crate::ingest::item::{ItemJob, ItemOutcome, ItemReader};
 use crate::ingest::metadata::Metadata;
-use crate::ingest::status::Identity;
+use crate::local::Identity;
 use crate::repository::{Fingerprint, PreparedChunk, RepositoryError, ScanKey, ScanPage, Session};
 
 /// Events between walker and builder at most.

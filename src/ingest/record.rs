@@ -22,8 +22,8 @@ use crate::ingest::metadata::XattrSource;
 use crate::ingest::pipeline::{
     DirectoryMetadata, Emitter, EndedFile, EnteredDirectory, Event, Stopped,
 };
-use crate::ingest::status::{Identity, Status};
 use crate::ingest::walk::{Items, Met, Visitor};
+use crate::local::{Identity, Status};
 use crate::repository::{Fingerprint, RepositoryError, ScanDetail, ScanKey, ScanPage};
 
 /// Bytes above which a file that changed while it was read is not read again.

@@ -9,8 +9,8 @@ use crate::base::time::Timestamp;
 use crate::compression::Compression;
 use crate::dag::{Counters, Manifest};
 use crate::ingest::error::IngestError;
+use crate::ingest::fingerprint::Detection;
 use crate::ingest::selection::SelectionOptions;
-use crate::ingest::status::Detection;
 use crate::ingest::stream::StreamRequest;
 use crate::repository::{Added, Repository};
 

@@ -15,7 +15,7 @@ use rustix::fs::{FileType, Mode, OFlags, openat};
 
 use crate::ingest::content::read_small;
 use crate::ingest::listing::Names;
-use crate::ingest::status::Status;
+use crate::local::Status;
 use crate::patterns::{PathPatterns, PatternError, builder};
 
 /// The name of files that hold patterns of their directory.

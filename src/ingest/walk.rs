@@ -24,7 +24,7 @@ use crate::ingest::location::Location;
 use crate::ingest::pipeline::Stopped;
 use crate::ingest::selection::{IGNORE_FILE, IgnoreFiles, Selection};
 use crate::ingest::source::Place;
-use crate::ingest::status::{Identity, Status};
+use crate::local::{Identity, Status};
 
 /// Is told of every item.
 pub(crate) trait Visitor {
@@ -175,7 +175,8 @@ impl<'a, V: Visitor> Walker<'a, V> {
         let within = self.frames.last().and_then(|frame| frame.directory.as_ref());
         let within = within.filter(|_| place.is_none()).cloned();
         let looked_at = match &within {
-            Some(directory) => Status::of_name(directory, self.name.as_slice(), leads_on),
+            // Only what the plan names leads on.
+            Some(directory) => Status::of_name(directory, self.name.as_slice()),
             None => Location::at_path(&self.real).status(leads_on),
         };
         let status = match looked_at {

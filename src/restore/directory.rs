@@ -13,10 +13,11 @@ use rustix::io::Errno;
 
 use crate::base::name::EntryName;
 use crate::dag::Node;
+use crate::local::{Handle, Status, through_proc};
 use crate::restore::error::ItemError;
+use crate::restore::metadata::times;
 use crate::restore::request::{Action, DirectoryState, Overwrite, Planned};
 use crate::restore::run::{Mode as RunMode, Run};
-use crate::restore::status::{Handle, Status, through_proc};
 
 const OPEN: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 const PRIVATE: Mode = Mode::RWXU;
@@ -310,7 +311,7 @@ impl Run<'_> {
             // What was added to it changed its time, which is put right again.
             let is_added_to = is_changed && self.mode == RunMode::Execute;
             if is_added_to && self.differs(node, &status, || opened.xattrs())? == Some("time") {
-                opened.set_times(node).map_err(ItemError::target("set the times of it"))?;
+                opened.set_times(times(node)).map_err(ItemError::target("set the times of it"))?;
             }
             return Ok(());
         }

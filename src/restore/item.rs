@@ -1,22 +1,20 @@
 //! One item that is no directory: what is to be done to it, and doing it.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use rustix::fs::{
-    AtFlags, FileType, Mode as FileMode, OFlags, llistxattr, openat, readlinkat, unlinkat,
-};
+use rustix::fs::{AtFlags, FileType, Mode as FileMode, OFlags, openat, readlinkat, unlinkat};
 use rustix::io::Errno;
 
 use crate::base::name::EntryName;
 use crate::dag::{Kind, LinkGroup, Node, Xattr};
+use crate::local::{Handle, Identity, Status, open_parent, xattrs};
 use crate::restore::directory::Directory;
 use crate::restore::error::{ItemError, shown};
-use crate::restore::links::{First, open_parent};
+use crate::restore::links::First;
 use crate::restore::publish::Unpublished;
 use crate::restore::request::{Action, Comparison, Overwrite, Planned};
 use crate::restore::run::{Mode, Run};
-use crate::restore::status::{Handle, Identity, Status, through_proc};
 
 /// An item to be restored into a directory of the target.
 pub(super) struct Job {
@@ -197,12 +195,8 @@ impl Run<'_> {
         let name = job.name.as_bytes();
         let directory = job.directory.handle().map_err(|_| Errno::NOENT)?;
         // Mostly there are none, which is soon known.
-        let mut path = through_proc(directory.as_fd()).into_bytes();
-        path.push(b'/');
-        path.extend_from_slice(name);
-        match llistxattr(path.as_slice(), &mut [0_u8; 1]) {
-            Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
-            _ => {}
+        if xattrs::are_none(directory, name) {
+            return Ok(Vec::new());
         }
         let place = open_place(directory, name)?;
         if Status::of_file(&place)?.identity() != status.identity() {

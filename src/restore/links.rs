@@ -2,20 +2,14 @@
 //! to it.
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
-use rustix::io::Errno;
-
+use crate::local::Identity;
 use crate::restore::run::Run;
-use crate::restore::status::Identity;
 
 /// How long to sleep at most until one looks whether it is time to stop.
 const NAP: Duration = Duration::from_millis(100);
-/// Bytes of a path that are opened at once; the system takes less than 4096.
-const STRIDE_BYTES: usize = 2048;
 
 /// The first name of a group.
 #[derive(Clone, Debug)]
@@ -74,26 +68,5 @@ impl Links {
             None => groups.remove(group),
         };
         self.settled.notify_all();
-    }
-}
-
-/// Opens the directory of a path below another one, which no symlink and no
-/// `..` leads out of, and returns it with the last name.
-pub(super) fn open_parent<'a>(
-    root: &OwnedFd,
-    path: &'a [u8],
-) -> Result<(OwnedFd, &'a [u8]), Errno> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    let mut directory = root.as_fd().try_clone_to_owned().map_err(|_| Errno::MFILE)?;
-    let mut rest = path;
-    loop {
-        let window = rest.get(..STRIDE_BYTES).unwrap_or(rest);
-        let Some(end) = window.iter().rposition(|byte| *byte == b'/') else {
-            return Ok((directory, rest));
-        };
-        let (above, below) = rest.split_at_checked(end).unwrap_or((rest, &[]));
-        directory = openat2(&directory, above, flags, Mode::empty(), resolve)?;
-        rest = below.strip_prefix(b"/").unwrap_or(below);
     }
 }

@@ -12,8 +12,8 @@ use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, openat, unlinkat}
 use rustix::io::Errno;
 
 use crate::base::id::SnapshotId;
+use crate::local::Status;
 use crate::restore::error::RestoreError;
-use crate::restore::status::Status;
 
 /// Its name.
 pub(super) const MARKER: &str = ".icecore-restore-unfinished";

@@ -8,9 +8,9 @@
 use rustix::io::Errno;
 
 use crate::dag::{Kind, Node, Xattr};
+use crate::local::{Handle, Status, Times};
 use crate::restore::error::ItemError;
 use crate::restore::run::Run;
-use crate::restore::status::{Handle, Status};
 
 /// Attributes that the system gives to files by itself, so that one too many is
 /// no difference.
@@ -18,6 +18,11 @@ const OF_THE_SYSTEM: [&[u8]; 3] = [b"security.selinux", b"security.ima", b"secur
 const ACLS: [&[u8]; 2] = [b"system.posix_acl_access", b"system.posix_acl_default"];
 const SETUID: u16 = 0o4000;
 const SETGID: u16 = 0o2000;
+
+/// The times that a snapshot keeps of a node.
+pub(super) fn times(node: &Node) -> Times {
+    Times { atime: node.atime, mtime: node.mtime }
+}
 
 impl Run<'_> {
     /// Whether an attribute is restored: some are for root alone.
@@ -57,9 +62,11 @@ impl Run<'_> {
         if !is_symlink && self.mode_for(node, uid, gid) != status.mode {
             return Ok(Some("mode"));
         }
-        let xattrs = xattrs().map_err(ItemError::target("read the attributes of it"))?;
-        if !self.same_xattrs(&node.xattrs, &xattrs) {
-            return Ok(Some("attributes"));
+        match xattrs() {
+            Ok(xattrs) if self.same_xattrs(&node.xattrs, &xattrs) => {}
+            // More than any snapshot keeps.
+            Ok(_) | Err(Errno::TOOBIG) => return Ok(Some("attributes")),
+            Err(error) => return Err(ItemError::target("read the attributes of it")(error)),
         }
         Ok((node.mtime != status.mtime).then_some("time"))
     }
@@ -107,7 +114,7 @@ impl Run<'_> {
                            another owner";
             self.problem(path, problem);
         }
-        handle.set_times(node).map_err(ItemError::target("set the times of it"))
+        handle.set_times(times(node)).map_err(ItemError::target("set the times of it"))
     }
 
     fn set_xattrs(
@@ -119,11 +126,11 @@ impl Run<'_> {
     ) -> Result<(), ItemError> {
         if may_have_xattrs {
             let read = ItemError::target("read the attributes of it");
-            for old in handle.xattrs().map_err(read)? {
-                let goes = node.xattrs.iter().all(|xattr| xattr.name != old.name)
-                    && self.may_set(&old.name)
-                    && !OF_THE_SYSTEM.contains(&&*old.name);
-                if goes && let Err(error) = handle.remove_xattr(&old.name) {
+            for old in handle.xattr_names().map_err(read)? {
+                let goes = node.xattrs.iter().all(|xattr| *xattr.name != *old)
+                    && self.may_set(&old)
+                    && !OF_THE_SYSTEM.contains(&&*old);
+                if goes && let Err(error) = handle.remove_xattr(&old) {
                     self.soft(path, "remove an attribute of it", error);
                 }
             }

@@ -30,7 +30,6 @@ mod publish;
 mod remove;
 mod request;
 mod run;
-mod status;
 mod target;
 mod undo;
 mod walk;
@@ -45,6 +44,7 @@ use rustix::fs::syncfs;
 use crate::base::name::EntryName;
 use crate::base::progress::Monitor;
 use crate::dag::{Kind, Node};
+use crate::local::Status;
 use crate::repository::{Repository, RepositoryError, SnapshotName};
 use crate::restore::directory::Directory;
 use crate::restore::item::Job;
@@ -251,5 +251,5 @@ fn root_metadata(request: &RestoreRequest, start: &Start) -> Option<Node> {
 
 fn target_is_marked(directory: &Directory) -> bool {
     let handle = directory.handle();
-    handle.is_ok_and(|handle| status::Status::of_name(handle, marker::MARKER).is_ok())
+    handle.is_ok_and(|handle| Status::of_name(handle, marker::MARKER).is_ok())
 }

@@ -17,9 +17,9 @@ use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
 use crate::dag::{Device, Kind, Node};
+use crate::local::through_proc;
 use crate::restore::error::ItemError;
 use crate::restore::run::Run;
-use crate::restore::status::through_proc;
 
 /// How temporary names begin.
 const PREFIX: &str = ".icecore-restore-";

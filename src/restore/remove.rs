@@ -5,15 +5,15 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{AtFlags, Dir, Mode as FileMode, OFlags, openat, unlinkat};
+use rustix::fs::{AtFlags, Mode as FileMode, OFlags, SeekFrom, openat, seek, unlinkat};
 use rustix::io::Errno;
 
+use crate::local::{self, Status};
 use crate::restore::directory::Directory;
 use crate::restore::error::ItemError;
 use crate::restore::publish::is_leftover;
 use crate::restore::request::{Action, Planned};
 use crate::restore::run::{Mode, Run};
-use crate::restore::status::Status;
 
 const OPEN: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
@@ -34,13 +34,10 @@ struct Removed {
 
 /// The names in a directory, by rising bytes.
 pub(super) fn names(directory: &OwnedFd) -> Result<Vec<Vec<u8>>, Errno> {
+    // Somebody may have read it before.
+    seek(directory, SeekFrom::Start(0))?;
     let mut names = Vec::new();
-    for entry in Dir::read_from(directory)? {
-        let name = entry?.file_name().to_bytes().to_vec();
-        if name != b"." && name != b".." {
-            names.push(name);
-        }
-    }
+    local::names(directory, &mut |name| names.push(name.to_vec()))?;
     names.sort_unstable();
     Ok(names)
 }

@@ -9,6 +9,7 @@ use rustix::fs::{Advice, fadvise};
 use rustix::io::Errno;
 
 use crate::base::progress::Monitor;
+use crate::local::{Identity, Status};
 use crate::repository::Repository;
 use crate::restore::directory::Directory;
 use crate::restore::error::{ItemError, Problems, RestoreError, shown};
@@ -17,7 +18,6 @@ use crate::restore::marker::Marker;
 use crate::restore::owners::Owners;
 use crate::restore::publish::TemporaryNames;
 use crate::restore::request::{Action, Counts, Observer, Planned, RestoreReport, RestoreRequest};
-use crate::restore::status::{Identity, Status};
 
 /// What a walk over the snapshot and the target is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

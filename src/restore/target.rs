@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use crate::base::files::with_inherited_umask;
 use crate::dag::Node;
+use crate::local::Status;
 use crate::repository::Repository;
 use crate::restore::directory::Directory;
 use crate::restore::error::{RestoreError, shown};
@@ -16,7 +17,6 @@ use crate::restore::marker::{self, Found, MARKER};
 use crate::restore::publish::is_temporary;
 use crate::restore::remove::names;
 use crate::restore::request::RestoreRequest;
-use crate::restore::status::Status;
 
 /// Directories above a target that are looked at; a path has fewer.
 const DEPTH_MAX: usize = 4096;

@@ -8,11 +8,9 @@ use rustix::io::Errno;
 
 use crate::base::progress::Monitor;
 use crate::base::time::Timestamp;
-use crate::dag::Xattr;
+use crate::local::{Handle, Status, Times, open_parent};
 use crate::restore::error::{ItemError, Problems, RestoreError};
-use crate::restore::links::open_parent;
 use crate::restore::request::DirectoryState;
-use crate::restore::status::{Handle, Status};
 
 /// An item that a restore made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,21 +134,19 @@ fn reset(root: &OwnedFd, state: &DirectoryState) -> Result<(), Errno> {
     if (status.uid, status.gid) != (state.uid, state.gid) {
         handle.chown(state.uid, state.gid)?;
     }
-    let found = handle.xattrs()?;
-    for xattr in found.iter().filter(|xattr| !has(&state.xattrs, xattr)) {
-        handle.remove_xattr(&xattr.name)?;
+    for name in handle.xattr_names()? {
+        if state.xattrs.iter().all(|xattr| *xattr.name != *name) {
+            handle.remove_xattr(&name)?;
+        }
     }
+    let found = handle.xattrs()?;
     for xattr in state.xattrs.iter().filter(|xattr| !found.contains(xattr)) {
         handle.set_xattr(xattr)?;
     }
     if Status::of_file(&directory)?.mode != state.mode {
         handle.chmod(state.mode)?;
     }
-    handle.set_mtime(state.mtime)
-}
-
-fn has(xattrs: &[Xattr], other: &Xattr) -> bool {
-    xattrs.iter().any(|xattr| xattr.name == other.name)
+    handle.set_times(Times { atime: None, mtime: state.mtime })
 }
 
 fn open(target: &std::path::Path) -> Result<OwnedFd, RestoreError> {

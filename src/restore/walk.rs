@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::base::name::EntryName;
 use crate::dag::{Kind, Node};
+use crate::local::Status;
 use crate::repository::Step;
 use crate::restore::directory::Directory;
 use crate::restore::error::{ItemError, RestoreError};
@@ -21,7 +22,6 @@ use crate::restore::publish::is_temporary;
 use crate::restore::remove::names;
 use crate::restore::root_metadata;
 use crate::restore::run::{Mode, Run};
-use crate::restore::status::Status;
 
 /// Takes items; false if nobody wants any more.
 pub(super) type Sink<'a> = dyn FnMut(Job) -> bool + 'a;

@@ -17,7 +17,7 @@ use crate::ingest::error::{IngestError, SourceErrors};
 use crate::ingest::item::{ItemBody, ItemJob, ItemOutcome, ItemRead, ItemReader, WHOLE_BYTES_MAX};
 use crate::ingest::metadata::Metadata;
 use crate::ingest::pipeline::{Budget, DirectoryMetadata, EndedFile, Event};
-use crate::ingest::status::Identity;
+use crate::local::Identity;
 use crate::repository::{Fingerprint, ScanDetail, Session};
 
 /// What was counted while trees were built.

@@ -1,113 +1,25 @@
-//! What the system says of a source item, and the fingerprint of it that tells
-//! the next snapshot whether anything changed.
-
-use std::os::fd::{AsFd, OwnedFd};
-
-use rustix::fs::{AtFlags, FileType, Statx, StatxAttributes, StatxFlags, StatxTimestamp, statx};
-use rustix::io::Errno;
-use rustix::path::Arg;
+//! The fingerprint of a source item, which tells the next snapshot whether
+//! anything changed.
 
 use crate::base::codec::Encoder;
-use crate::base::time::{NANOS_PER_SECOND, Timestamp};
-use crate::dag::node::MODE_MASK;
-use crate::dag::{Device, Owner};
+use crate::base::time::Timestamp;
+use crate::dag::Owner;
+use crate::local::Status;
 use crate::repository::Fingerprint;
 
-/// Names a file within the source: device and inode number.
-pub(crate) type Identity = (Device, u64);
-
-/// What the system says of an item.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Status {
-    pub(crate) kind: FileType,
-    pub(crate) mode: u16,
-    pub(crate) device: Device,
-    pub(crate) inode: u64,
-    pub(crate) links: u32,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    /// In bytes.
-    pub(crate) size: u64,
-    /// Bytes that are not holes.
-    pub(crate) allocated: u64,
-    /// The device that a device file stands for.
-    pub(crate) special: Device,
-    pub(crate) mtime: Timestamp,
-    pub(crate) ctime: Timestamp,
-    pub(crate) atime: Timestamp,
-    /// Marked by `chattr +d`.
-    pub(crate) nodump: bool,
-}
-
-impl Status {
-    /// Asks for the status of a name in a directory.
-    pub(crate) fn of_name(
-        directory: impl AsFd,
-        name: impl Arg,
-        follow: bool,
-    ) -> Result<Self, Errno> {
-        let flags = if follow { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
-        statx(directory, name, flags, StatxFlags::BASIC_STATS).map(Self::from)
-    }
-
-    /// Asks for the status of an open file.
-    pub(crate) fn of_file(file: &OwnedFd) -> Result<Self, Errno> {
-        statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS).map(Self::from)
-    }
-
-    pub(crate) const fn identity(&self) -> Identity {
-        (self.device, self.inode)
-    }
-
-    pub(crate) fn is(&self, kind: FileType) -> bool {
-        self.kind == kind
-    }
-
-    /// What differs once the content was written to.
-    pub(crate) const fn stamp(&self) -> (u64, Timestamp, Timestamp) {
-        (self.size, self.mtime, self.ctime)
-    }
-
-    /// Whether a later change is sure to give it other times. A clock ticks in
-    /// steps: what was written in the same step as a change to come would look
-    /// unchanged ever after.
-    fn is_settled(&self, now: Timestamp, ignore_ctime: bool) -> bool {
-        let whole_seconds = self.ctime.nanoseconds() == 0 && self.mtime.nanoseconds() == 0;
-        let margin_ms = if whole_seconds { 2000 } else { 100 };
-        // An mtime can be set to anything, the future too.
-        let changed = milliseconds(if ignore_ctime { self.mtime } else { self.ctime });
-        changed.saturating_add(margin_ms) <= milliseconds(now)
-    }
+/// Whether a later change is sure to give an item other times. A clock ticks in
+/// steps: what was written in the same step as a change to come would look
+/// unchanged ever after.
+fn is_settled(status: &Status, now: Timestamp, ignore_ctime: bool) -> bool {
+    let whole_seconds = status.ctime.nanoseconds() == 0 && status.mtime.nanoseconds() == 0;
+    let margin_ms = if whole_seconds { 2000 } else { 100 };
+    // An mtime can be set to anything, the future too.
+    let changed = milliseconds(if ignore_ctime { status.mtime } else { status.ctime });
+    changed.saturating_add(margin_ms) <= milliseconds(now)
 }
 
 fn milliseconds(time: Timestamp) -> i64 {
     time.seconds().saturating_mul(1000).saturating_add(i64::from(time.nanoseconds() / 1_000_000))
-}
-
-impl From<Statx> for Status {
-    fn from(statx: Statx) -> Self {
-        Self {
-            kind: FileType::from_raw_mode(statx.stx_mode.into()),
-            mode: statx.stx_mode & MODE_MASK,
-            device: Device { major: statx.stx_dev_major, minor: statx.stx_dev_minor },
-            inode: statx.stx_ino,
-            links: statx.stx_nlink,
-            uid: statx.stx_uid,
-            gid: statx.stx_gid,
-            size: statx.stx_size,
-            allocated: statx.stx_blocks.saturating_mul(512),
-            special: Device { major: statx.stx_rdev_major, minor: statx.stx_rdev_minor },
-            mtime: timestamp(statx.stx_mtime),
-            ctime: timestamp(statx.stx_ctime),
-            atime: timestamp(statx.stx_atime),
-            nodump: statx.stx_attributes.contains(StatxAttributes::NODUMP),
-        }
-    }
-}
-
-fn timestamp(time: StatxTimestamp) -> Timestamp {
-    let nanoseconds = time.tv_nsec.min(NANOS_PER_SECOND - 1);
-    Timestamp::new(time.tv_sec, nanoseconds).unwrap_or_default()
 }
 
 /// How changes are detected.
@@ -158,7 +70,7 @@ impl Fingerprinter {
         if !self.detection.ignore_inode {
             encoder.number(status.inode);
         }
-        if status.is(FileType::Directory) {
+        if status.is_directory() {
             // That of other items is compared by itself: their content need not
             // be read for it.
             if self.with_atime {
@@ -176,7 +88,7 @@ impl Fingerprinter {
     /// Returns the fingerprint to remember an item by: none if a change might
     /// hide in the step of the clock in which it was looked at.
     pub(crate) fn remembered(&self, status: &Status, owner: &Owner) -> Fingerprint {
-        if status.is_settled(self.now, self.detection.ignore_ctime) {
+        if is_settled(status, self.now, self.detection.ignore_ctime) {
             self.of(status, owner)
         } else {
             Fingerprint::NONE
@@ -191,7 +103,10 @@ fn put_time(encoder: &mut Encoder, time: Timestamp) {
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::FileType;
+
     use super::*;
+    use crate::dag::Device;
 
     fn status() -> Status {
         let time = Timestamp::new(1000, 5).unwrap();

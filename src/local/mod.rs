@@ -1,0 +1,21 @@
+//! Files of this machine: what the system says of them, and setting it.
+//!
+//! Purpose: those who read sources, compare with the running system or write
+//! targets ask for a status, for extended attributes and for names in one way, and
+//! set metadata in one way.
+//!
+//! Invariants:
+//! - No symlink is followed, unless a function's name says so.
+//! - Below an open directory every step is one name, or the kernel is told that the
+//!   path must not leave it.
+//!
+//! Imports: `base`, `dag`.
+
+mod beneath;
+mod handle;
+mod status;
+pub(crate) mod xattrs;
+
+pub(crate) use beneath::{names, open_parent, path_of, through_proc};
+pub(crate) use handle::{Handle, Times};
+pub(crate) use status::{Identity, Status};
