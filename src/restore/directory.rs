@@ -111,16 +111,21 @@ impl Directory {
 }
 
 impl Run<'_> {
+    /// Whether no name of a directory needs to be looked at.
+    fn holds_nothing(&self, directory: &Directory) -> bool {
+        // What this run made holds only what this run put there; under several
+        // names that became one, that may be something already.
+        let is_empty = directory.is_fresh && self.request.strip_components == 0;
+        !directory.is_there() || is_empty && self.mode == RunMode::Execute
+    }
+
     /// What there is under a name.
     pub(super) fn look(
         &self,
         directory: &Directory,
         name: &[u8],
     ) -> Result<Option<Status>, ItemError> {
-        // What this run made holds only what this run put there; under several
-        // names that became one, that may be something already.
-        let is_empty = directory.is_fresh && self.request.strip_components == 0;
-        if !directory.is_there() || is_empty && self.mode == RunMode::Execute {
+        if self.holds_nothing(directory) {
             return Ok(None);
         }
         match Status::of_name(directory.handle()?, name) {
@@ -158,12 +163,22 @@ impl Run<'_> {
         is_passed: bool,
     ) -> Result<Arc<Directory>, ItemError> {
         let name = name.as_bytes();
+        if self.holds_nothing(parent) {
+            return self.make_directory(parent, name, node);
+        }
+        // Opening it tells whether it is a directory; only if it is none is it worth
+        // asking what it is.
+        let wanted = (!is_passed).then(|| node.clone());
+        match self.open_directory(parent, name, wanted) {
+            Err(ItemError::Target { source: Errno::NOTDIR | Errno::LOOP, .. }) => {}
+            Err(ItemError::Target { source: Errno::NOENT, .. }) => {
+                return self.make_directory(parent, name, node);
+            }
+            opened => return opened,
+        }
         let Some(status) = self.look(parent, name)? else {
             return self.make_directory(parent, name, node);
         };
-        if status.is_directory() {
-            return self.open_directory(parent, name, (!is_passed).then(|| node.clone()));
-        }
         if is_passed || self.mode == RunMode::Verify {
             let problem = format!("it is a {}, which is not followed", status.kind_name());
             return Err(ItemError::Problem(problem));
@@ -320,12 +335,14 @@ impl Run<'_> {
         }
         let difference = self.differs(node, &status, || opened.xattrs())?;
         match (self.mode, difference) {
-            (_, None) | (RunMode::Plan, Some("time")) => {
-                self.count(|counts| counts.dirs_unchanged += 1);
-            }
+            (_, None) => self.count(|counts| counts.dirs_unchanged += 1),
             // What is mounted there may have a time that nobody can set.
             (_, Some("time")) if directory.is_mount && !is_changed => {
                 self.count(|counts| counts.dirs_unchanged += 1);
+            }
+            (RunMode::Plan, Some("time")) => {
+                self.count(|counts| counts.dirs_unchanged += 1);
+                self.leave_something();
             }
             (RunMode::Verify, Some(what)) => {
                 return Err(self.wrong(&format!("its {what} differs")));

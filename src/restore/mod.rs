@@ -136,6 +136,14 @@ pub fn plan(
     let root = target.try_handle()?;
     let run = Run::new(repository, request, (monitor, observer), Mode::Plan, root);
     let directory = Arc::new(target.into_directory(root_metadata(request, &start)));
+    if directory.is_there() {
+        if target_is_marked(&directory) {
+            run.leave_something();
+        }
+        if let Err(error) = run.remove_leftovers(&directory) {
+            run.settle(b"", error);
+        }
+    }
     let mut sink = |job: Job| {
         run.handle(job);
         true

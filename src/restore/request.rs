@@ -221,6 +221,9 @@ pub struct RestoreReport {
     /// Those among them that are damaged in the repository, or were read back
     /// wrong.
     pub damaged: u64,
+    /// Of a plan: whether nothing at all is to be done, so that this report is that
+    /// of the restore as well.
+    pub is_settled: bool,
     /// What was left out on purpose.
     pub notes: Vec<String>,
     /// How long it took.

@@ -54,6 +54,8 @@ pub(super) struct Run<'a> {
     counts: Mutex<Counts>,
     problems: Problems,
     damaged: AtomicU64,
+    /// Whether a plan met something to do that is not counted.
+    leaves_something: AtomicBool,
     privileged_xattrs: AtomicU64,
     /// What need not be as in the snapshot: it stayed, or was listed.
     excused: Mutex<HashSet<Vec<u8>>>,
@@ -90,6 +92,7 @@ impl<'a> Run<'a> {
             counts: Mutex::default(),
             problems: Problems::default(),
             damaged: AtomicU64::new(0),
+            leaves_something: AtomicBool::new(false),
             privileged_xattrs: AtomicU64::new(0),
             excused: Mutex::default(),
             is_stopped: AtomicBool::new(false),
@@ -205,6 +208,12 @@ impl<'a> Run<'a> {
         ItemError::Problem(format!("read back, {text}"))
     }
 
+    /// Says that there is something to do that is not counted: the time of a
+    /// directory, or what an earlier run left behind.
+    pub(super) fn leave_something(&self) {
+        self.leaves_something.store(true, Ordering::Relaxed);
+    }
+
     pub(super) fn note_privileged_xattr(&self) {
         self.privileged_xattrs.fetch_add(1, Ordering::Relaxed);
     }
@@ -266,8 +275,13 @@ impl<'a> Run<'a> {
                 crate::base::format::plural(count, "attribute", "attributes")
             )),
         }
+        let counts = *self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         RestoreReport {
-            counts: *self.counts.lock().unwrap_or_else(PoisonError::into_inner),
+            is_settled: self.mode == Mode::Plan
+                && counts.is_nothing()
+                && problems == 0
+                && !self.leaves_something.load(Ordering::Relaxed),
+            counts,
             problems,
             messages,
             damaged: self.damaged.load(Ordering::Relaxed),

@@ -397,7 +397,7 @@ fn enter(
     is_passed: bool,
 ) -> Place {
     let entered = run.enter(parent, name, node, is_passed).and_then(|directory| {
-        if run.mode == Mode::Execute && !directory.is_fresh {
+        if run.mode != Mode::Verify && !directory.is_fresh {
             run.remove_leftovers(&directory)?;
         }
         Ok(directory)

@@ -9,4 +9,5 @@ mod in_place;
 mod interrupted;
 mod place;
 mod selection;
+mod unchanged;
 mod whole;

@@ -7,7 +7,7 @@ use crate::audit::{EventKind, Record};
 use crate::base::format;
 use crate::base::progress::Monitor;
 use crate::base::time::{Timestamp, parse_expression};
-use crate::cli::audit::{Trail, audited};
+use crate::cli::audit::audited;
 use crate::cli::commands::restore_report::{PlanOutput, print_summary};
 use crate::cli::commands::restore_rollback::{self, Rollback};
 use crate::cli::commands::restore_undo;
@@ -42,9 +42,23 @@ pub(crate) fn run(
             request.overwrite = told(arguments).unwrap_or(Overwrite::IfChanged);
             return dry_run(context, &reader, &request);
         }
-        let rollback = decide(context, arguments, &reader, &mut request)?;
-        execute(context, &reader, &request, rollback.as_ref(), trail)
+        let (report, rollback) = match decide(context, arguments, &reader, &mut request)? {
+            Decision::Restore(rollback) => (execute(context, &reader, &request)?, rollback),
+            Decision::Nothing(report) => (report, None),
+        };
+        let outcome = outcome(&report);
+        trail.record(record(&request, &report), outcome.code());
+        print_summary(context, &request, &report, false, rollback.as_ref())?;
+        Ok(outcome)
     })
+}
+
+/// What is to be done.
+enum Decision {
+    /// To restore; with what takes it back, if that was wanted.
+    Restore(Option<Rollback>),
+    /// Nothing: all is as it should be.
+    Nothing(RestoreReport),
 }
 
 /// Refuses what makes no sense together, before anything is opened.
@@ -227,7 +241,7 @@ fn decide(
     arguments: &RestoreArguments,
     reader: &Reader,
     request: &mut RestoreRequest,
-) -> Result<Option<Rollback>, CommandError> {
+) -> Result<Decision, CommandError> {
     let told = told(arguments);
     let is_told = told.is_some() && (request.delete.is_none() || arguments.yes);
     let undo = &arguments.undo;
@@ -240,14 +254,18 @@ fn decide(
             true => Overwrite::Never,
             false => meant(arguments),
         });
-        return Ok(None);
+        return Ok(Decision::Restore(None));
     }
     request.overwrite = told.unwrap_or(meant(arguments));
     let terminal = context.terminal();
     let saved = restore_rollback::Collector::new(saves);
     let planned = plan(reader, request, &Quietly(&terminal), &saved);
     terminal.finish();
-    let counts = planned.map_err(|error| context.signals.explain(error.into()))?.counts;
+    let planned = planned.map_err(|error| context.signals.explain(error.into()))?;
+    if planned.is_settled && !request.verify {
+        return Ok(Decision::Nothing(planned));
+    }
+    let counts = planned.counts;
     if !is_told && !is_own && counts.conflicts() > 0 {
         let question = question(&counts, request);
         if !arguments.yes && !context.is_interactive() {
@@ -263,9 +281,10 @@ fn decide(
         request.overwrite = Overwrite::Never;
     }
     if !saves || counts.is_nothing() {
-        return Ok(None);
+        return Ok(Decision::Restore(None));
     }
-    restore_rollback::save(context, request, saved, undo.rollback_to.as_deref()).map(Some)
+    let rollback = restore_rollback::save(context, request, saved, undo.rollback_to.as_deref())?;
+    Ok(Decision::Restore(Some(rollback)))
 }
 
 fn question(counts: &Counts, request: &RestoreRequest) -> String {
@@ -286,21 +305,16 @@ fn question(counts: &Counts, request: &RestoreRequest) -> String {
     format!("{text} in {}?", path_text(&request.target))
 }
 
-fn execute(
+/// Restores without asking or saving.
+pub(crate) fn execute(
     context: &Context,
     reader: &Reader,
     request: &RestoreRequest,
-    rollback: Option<&Rollback>,
-    trail: &Trail<'_>,
-) -> Result<Outcome, CommandError> {
+) -> Result<RestoreReport, CommandError> {
     let terminal = context.terminal();
     let restored = restore(reader, request, &terminal);
     terminal.finish();
-    let report = restored.map_err(|error| context.signals.explain(error.into()))?;
-    let outcome = outcome(&report);
-    trail.record(record(request, &report), outcome.code());
-    print_summary(context, request, &report, false, rollback)?;
-    Ok(outcome)
+    restored.map_err(|error| context.signals.explain(error.into()))
 }
 
 pub(crate) fn outcome(report: &RestoreReport) -> Outcome {
@@ -349,16 +363,4 @@ impl Monitor for Quietly<'_> {
     fn cancelled(&self) -> bool {
         self.0.cancelled()
     }
-}
-
-/// Restores what a snapshot of icecore's own keeps, without asking or saving.
-pub(crate) fn restore_again(
-    context: &Context,
-    reader: &Reader,
-    request: &RestoreRequest,
-) -> Result<RestoreReport, CommandError> {
-    let terminal = context.terminal();
-    let restored = restore(reader, request, &terminal);
-    terminal.finish();
-    restored.map_err(|error| context.signals.explain(error.into()))
 }

@@ -12,7 +12,7 @@ use crate::base::format;
 use crate::base::id::SnapshotId;
 use crate::base::name::printable;
 use crate::cli::audit::audited;
-use crate::cli::commands::restore::restore_again;
+use crate::cli::commands::restore::execute;
 use crate::cli::commands::restore_rollback::{self, DIRECTORY, RollbackRecord, read, write};
 use crate::cli::context::Context;
 use crate::cli::exit::{CommandError, Outcome};
@@ -124,7 +124,7 @@ fn take_back(
     terminal.finish();
     let removed = removed.map_err(|error| context.signals.explain(error.into()))?;
     let report = match source {
-        Some(named) => restore_again(context, &reader, &request(arguments, named))?,
+        Some(named) => execute(context, &reader, &request(arguments, named))?,
         None => RestoreReport::default(),
     };
     let terminal = context.terminal();
@@ -184,7 +184,10 @@ fn newest(context: &Context) -> Result<PathBuf, CommandError> {
             path_text(&directory)
         ))
     };
-    let entries = fs::read_dir(&directory).map_err(|_| none())?;
+    let Ok(entries) = fs::read_dir(&directory) else {
+        // Perhaps there is no repository at all.
+        return Err(context.reader().err().unwrap_or_else(none));
+    };
     let names = entries.flatten().map(|entry| entry.path());
     let is_record = |path: &PathBuf| path.extension() == Some(OsStr::new("json"));
     let mut records: Vec<_> = names.filter(is_record).collect();
