@@ -1,21 +1,23 @@
-//! Unpacking into a new directory, through handles of its own.
+//! Unpacking into a new directory.
 //!
-//! Everything happens in a directory that nobody else looks into, under names
-//! that were checked, and no symlink is ever followed. Directories get their own
-//! modes and times last.
+//! Restoring asks what is there already and decides; here nothing is: all of it is
+//! made in a directory that is this run's alone, and gets its name in one step.
+//! So what is shared with `restore` is not its walk but what both do to files, which
+//! is in `local`: no symlink is followed, nothing leads out of the directory, and
+//! metadata is set through open handles of what was made. Directories get theirs last,
+//! since what is made in them changes their times and needs their modes.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, UTIME_OMIT, Uid,
-    XattrFlags, chmod, chownat, fsync, linkat, lsetxattr, makedev, mkdirat, mknodat, openat,
-    openat2, symlinkat, syncfs, utimensat,
+    AtFlags, CWD, FileType, Mode, OFlags, fsync, linkat, makedev, mkdirat, mknodat, openat,
+    symlinkat, syncfs,
 };
 use rustix::io::Errno;
 
@@ -24,16 +26,14 @@ use crate::archive::error::ArchiveError;
 use crate::archive::unpack::Target;
 use crate::base::name::printable;
 use crate::base::progress::Monitor;
-use crate::base::time::Timestamp;
-
-/// Bytes of a path that are opened at once: fewer than `PATH_MAX`.
-const PATH_BYTES: usize = 2048;
+use crate::local::{Handle, Status, Times, mode_without_rights, open_beneath, open_parent};
 
 /// Unpacks into one directory.
 pub(super) struct Extraction<'a> {
     root: OwnedFd,
     root_path: PathBuf,
-    is_root: bool,
+    euid: u32,
+    egid: u32,
     monitor: &'a dyn Monitor,
     /// The directories, with what they get at the end.
     directories: BTreeMap<Vec<u8>, Found>,
@@ -50,10 +50,18 @@ impl<'a> Extraction<'a> {
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let root = openat(CWD, directory, flags, Mode::empty());
         let failed = |error: Errno| ArchiveError::io("open", directory)(error.into());
+        let root = root.map_err(failed)?;
+        let euid = rustix::process::geteuid().as_raw();
+        if Status::of_file(&root).map_err(failed)?.uid != euid {
+            return Err(failed(Errno::PERM));
+        }
+        // What the directory above passes on goes no further.
+        Handle::file(&root).remove_acls().map_err(failed)?;
         Ok(Self {
-            root: root.map_err(failed)?,
+            root,
             root_path: directory.to_owned(),
-            is_root: rustix::process::geteuid().is_root(),
+            euid,
+            egid: rustix::process::getegid().as_raw(),
             monitor,
             directories: BTreeMap::new(),
             parent: None,
@@ -66,7 +74,8 @@ impl<'a> Extraction<'a> {
     pub(super) fn finish(&mut self) -> Result<(), ArchiveError> {
         // What lies in a directory comes before it.
         for found in std::mem::take(&mut self.directories).into_values().rev() {
-            self.dress(&found)?;
+            let place = self.place(&found, FileType::Directory)?;
+            self.dress(&found, Handle::place(&place));
         }
         self.parent = None;
         let synced = syncfs(&self.root).and_then(|()| fsync(&self.root));
@@ -80,36 +89,16 @@ impl<'a> Extraction<'a> {
 
     /// Opens the directory that a path lies in, and returns the last name.
     fn enter<'p>(&mut self, path: &'p [u8]) -> Result<&'p [u8], ArchiveError> {
-        let (above, name) = match path.iter().rposition(|byte| *byte == b'/') {
-            Some(slash) => path.split_at(slash),
-            None => (&[][..], path),
-        };
+        let slash = path.iter().rposition(|byte| *byte == b'/');
+        let (above, name) = path.split_at(slash.unwrap_or(0));
         let name = name.strip_prefix(b"/").unwrap_or(name);
         if self.parent.as_ref().is_none_or(|(open, _)| open != above) {
-            let opened = self.open_directory(above);
+            let opened = open_beneath(&self.root, above);
             let opened = opened.map_err(self.failed("open", above))?;
             self.parent = Some((above.to_vec(), opened));
         }
         // The root itself.
         Ok(if name.is_empty() { b"." } else { name })
-    }
-
-    fn open_directory(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let resolve =
-            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        let mut open = self.root.try_clone().map_err(|_| Errno::MFILE)?;
-        let mut rest = path;
-        while !rest.is_empty() {
-            let end = match rest.get(..PATH_BYTES) {
-                Some(piece) => piece.iter().rposition(|byte| *byte == b'/').unwrap_or(rest.len()),
-                None => rest.len(),
-            };
-            let (piece, behind) = rest.split_at(end);
-            open = openat2(&open, piece, flags, Mode::empty(), resolve)?;
-            rest = behind.strip_prefix(b"/").unwrap_or(behind);
-        }
-        Ok(open)
     }
 
     fn parent(&self) -> Result<&OwnedFd, ArchiveError> {
@@ -123,43 +112,53 @@ impl<'a> Extraction<'a> {
         self.monitor.problem(&format!("{}: cannot {what}: {error}", printable(path)));
     }
 
-    /// Gives an item its owner, mode, attributes and times, in this order: each
-    /// undoes a part of the ones behind it.
-    fn dress(&mut self, found: &Found) -> Result<(), ArchiveError> {
+    /// Opens what was just made as a mere place, and makes sure that it is that.
+    fn place(&mut self, found: &Found, kind: FileType) -> Result<OwnedFd, ArchiveError> {
         let name = self.enter(&found.path)?;
-        let parent = self.parent()?.as_fd().try_clone_to_owned();
-        let parent = parent.map_err(|_| self.failed("open", &found.path)(Errno::MFILE))?;
-        let is_link = matches!(found.kind, FoundKind::Symlink(_));
-        let nofollow = AtFlags::SYMLINK_NOFOLLOW;
-        if self.is_root {
-            let owner = (Uid::from_raw_unchecked(found.uid), Gid::from_raw_unchecked(found.gid));
-            if let Err(error) = chownat(&parent, name, Some(owner.0), Some(owner.1), nofollow) {
-                self.problem(&found.path, "give it its owner", error);
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let place = openat(self.parent()?, name, flags, Mode::empty());
+        let status = place.and_then(|place| Ok((Status::of_file(&place)?, place)));
+        let (status, place) = status.map_err(self.failed("open", &found.path))?;
+        let is_own = status.uid == self.euid && (status.links <= 1 || status.is_directory());
+        if is_own && status.is(kind) {
+            return Ok(place);
+        }
+        let path = self.root_path.join(OsStr::from_bytes(&found.path));
+        let text = "another process put something else in its place";
+        Err(ArchiveError::io("create", &path)(std::io::Error::other(text)))
+    }
+
+    /// Gives an item its owner, attributes, mode and times, in this order: each
+    /// undoes a part of the ones behind it.
+    fn dress(&mut self, found: &Found, handle: Handle<'_>) {
+        let mut is_owner = (found.uid == self.euid, found.gid == self.egid);
+        if self.euid == 0 {
+            match handle.chown(found.uid, found.gid) {
+                Ok(()) => is_owner = (true, true),
+                Err(error) => self.problem(&found.path, "give it its owner", error),
             }
         }
-        let mut place = format!("/proc/self/fd/{}/", parent.as_raw_fd()).into_bytes();
-        place.extend_from_slice(name);
-        if !is_link
-            && let Err(error) = chmod(place.as_slice(), Mode::from_raw_mode(found.mode.into()))
-        {
-            self.problem(&found.path, "set its mode", error);
-        }
         for xattr in &found.xattrs {
-            let set = lsetxattr(place.as_slice(), &*xattr.name, &xattr.value, XattrFlags::empty());
-            if let Err(error) = set {
+            if let Err(error) = handle.set_xattr(xattr) {
                 let what = format!("set its attribute {}", printable(&xattr.name));
                 self.problem(&found.path, &what, error);
             }
         }
-        let omitted = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-        let times = Timestamps {
-            last_access: found.atime.map_or(omitted, timespec),
-            last_modification: timespec(found.mtime),
+        let mode = match found.kind {
+            FoundKind::File { .. } => mode_without_rights(found.mode, is_owner),
+            _ => found.mode,
         };
-        if let Err(error) = utimensat(&parent, name, &times, nofollow) {
+        if mode != found.mode {
+            self.problem(&found.path, "keep its setuid or setgid bit", Errno::PERM);
+        }
+        if !matches!(found.kind, FoundKind::Symlink(_))
+            && let Err(error) = handle.chmod(mode)
+        {
+            self.problem(&found.path, "set its mode", error);
+        }
+        if let Err(error) = handle.set_times(Times { atime: found.atime, mtime: found.mtime }) {
             self.problem(&found.path, "set its times", error);
         }
-        Ok(())
     }
 
     fn make(&mut self, found: &Found) -> Result<Result<(), Errno>, ArchiveError> {
@@ -179,22 +178,24 @@ impl<'a> Extraction<'a> {
             FoundKind::CharDevice(it) => node(FileType::CharacterDevice, it.major, it.minor),
             FoundKind::BlockDevice(it) => node(FileType::BlockDevice, it.major, it.minor),
             FoundKind::HardLink(first) => {
-                let (above, first) = match first.iter().rposition(|byte| *byte == b'/') {
-                    Some(slash) => (first.get(..slash), first.get(slash + 1..)),
-                    None => (Some(&[][..]), Some(first.as_slice())),
-                };
-                let above = self.open_directory(above.unwrap_or_default());
-                above.and_then(|above| {
-                    linkat(above, first.unwrap_or_default(), parent, name, AtFlags::empty())
-                })
+                let first = open_parent(&self.root, first);
+                first
+                    .and_then(|(above, first)| linkat(above, first, parent, name, AtFlags::empty()))
             }
             FoundKind::File { .. } => Err(Errno::INVAL),
         })
     }
 }
 
-fn timespec(time: Timestamp) -> Timespec {
-    Timespec { tv_sec: time.seconds(), tv_nsec: time.nanoseconds().into() }
+fn file_type(kind: &FoundKind) -> FileType {
+    match kind {
+        FoundKind::Symlink(_) => FileType::Symlink,
+        FoundKind::Fifo => FileType::Fifo,
+        FoundKind::CharDevice(_) => FileType::CharacterDevice,
+        FoundKind::BlockDevice(_) => FileType::BlockDevice,
+        FoundKind::Directory => FileType::Directory,
+        FoundKind::File { .. } | FoundKind::HardLink(_) => FileType::RegularFile,
+    }
 }
 
 impl Target for Extraction<'_> {
@@ -209,7 +210,11 @@ impl Target for Extraction<'_> {
                 Ok(())
             }
             (FoundKind::HardLink(_), Ok(())) => Ok(()),
-            (_, Ok(())) => self.dress(found),
+            (kind, Ok(())) => {
+                let place = self.place(found, file_type(kind))?;
+                self.dress(found, Handle::place(&place));
+                Ok(())
+            }
             (FoundKind::CharDevice(_) | FoundKind::BlockDevice(_), Err(error)) => {
                 self.problem(&found.path, "make the device", error);
                 Ok(())
@@ -251,7 +256,7 @@ impl Target for Extraction<'_> {
             let path = self.root_path.join(OsStr::from_bytes(&found.path));
             return Err(ArchiveError::io("write", &path)(source));
         }
-        drop(file);
-        self.dress(&found)
+        self.dress(&found, Handle::File(file.as_fd()));
+        Ok(())
     }
 }

@@ -6,6 +6,9 @@ use std::io::{self, BufReader, Read};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::CWD;
+use rustix::io::Errno;
+
 use crate::archive::content::Packed;
 use crate::archive::error::ArchiveError;
 use crate::archive::event_log::EventLog;
@@ -23,6 +26,7 @@ use crate::base::progress::Monitor;
 use crate::base::time::{Timestamp, parse_expression};
 use crate::compression::Compression;
 use crate::dag::{Counters, Kind, Manifest};
+use crate::local::rename_to_free;
 use crate::repository::{Added, Writer};
 
 /// Bytes read at once.
@@ -325,11 +329,7 @@ impl Staging {
                 "{}.before-import-{time}",
                 directory.file_name().unwrap_or_default().to_string_lossy()
             ));
-            if aside.symlink_metadata().is_ok() {
-                let path = printable(aside.as_os_str().as_encoded_bytes());
-                return Err(ArchiveError::Occupied { path });
-            }
-            fs::rename(directory, &aside).map_err(ArchiveError::io("move aside", directory))?;
+            move_aside(directory, &aside)?;
             moved = Some(aside);
         }
         if let Err(error) = fs::rename(&self.path, directory) {
@@ -351,6 +351,19 @@ impl Drop for Staging {
             // It is of no use to anybody; if it stays its name tells so.
             let _ = fs::remove_dir_all(&self.path);
         }
+    }
+}
+
+/// Renames a directory, or what is in its place, to a name that is free.
+fn move_aside(directory: &Path, aside: &Path) -> Result<(), ArchiveError> {
+    let occupied =
+        || ArchiveError::Occupied { path: printable(aside.as_os_str().as_encoded_bytes()) };
+    match rename_to_free(CWD, directory, aside) {
+        Ok(()) => Ok(()),
+        Err(Errno::EXIST) => Err(occupied()),
+        // Where renaming cannot be told to spare others, they are looked for.
+        Err(_) if aside.symlink_metadata().is_ok() => Err(occupied()),
+        Err(_) => fs::rename(directory, aside).map_err(ArchiveError::io("move aside", directory)),
     }
 }
 

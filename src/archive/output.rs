@@ -2,15 +2,15 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, OFlags, RenameFlags, linkat, renameat_with};
+use rustix::fs::{CWD, OFlags, rename};
 use rustix::io::Errno;
 
 use crate::archive::error::ArchiveError;
 use crate::base::name::printable;
+use crate::local::{link_file, rename_to_free};
 
 /// A file under construction. Dropped before [`Self::publish`] it is gone; a
 /// killed process leaves nothing either where the file system can make files
@@ -72,8 +72,11 @@ impl NewFile {
             }
         }
         if let Some(temporary) = &self.temporary {
-            let flags = if is_wanted { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
-            match renameat_with(CWD, temporary, CWD, &self.path, flags) {
+            let renamed = match is_wanted {
+                true => rename(temporary, &self.path),
+                false => rename_to_free(CWD, temporary, &self.path),
+            };
+            match renamed {
                 Err(Errno::EXIST) => return Err(self.occupied()),
                 Err(error) => return Err(ArchiveError::io("create", &self.path)(error.into())),
                 Ok(()) => {}
@@ -84,8 +87,7 @@ impl NewFile {
     }
 
     fn link(&self, path: &Path) -> Result<(), Errno> {
-        let descriptor = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        linkat(CWD, descriptor, CWD, path, AtFlags::SYMLINK_FOLLOW)
+        link_file(&self.file, CWD, path)
     }
 
     fn occupied(&self) -> ArchiveError {

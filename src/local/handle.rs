@@ -12,6 +12,21 @@ use crate::base::time::Timestamp;
 use crate::dag::Xattr;
 use crate::local::{through_proc, xattrs};
 
+const ACLS: [&[u8]; 2] = [b"system.posix_acl_access", b"system.posix_acl_default"];
+const SETUID: u16 = 0o4000;
+const SETGID: u16 = 0o2000;
+
+/// The mode of a file without the setuid and setgid bits that would give away the
+/// rights of somebody else: `is_owner` says whether its user and its group are those
+/// that the bits stand for.
+pub(crate) const fn mode_without_rights(mode: u16, is_owner: (bool, bool)) -> u16 {
+    match is_owner {
+        (true, true) => mode,
+        (true, false) => mode & !SETGID,
+        (false, _) => mode & !(SETUID | SETGID),
+    }
+}
+
 /// An open item whose metadata is read or set. Never a path: a name may be given to
 /// something else at any moment.
 #[derive(Clone, Copy)]
@@ -91,6 +106,11 @@ impl<'a> Handle<'a> {
             Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(()),
             other => other,
         }
+    }
+
+    /// Removes the ACLs, such as those that a new item inherited.
+    pub(crate) fn remove_acls(self) -> Result<(), Errno> {
+        ACLS.iter().try_for_each(|name| self.remove_xattr(name))
     }
 
     /// Reads all attributes, by rising name.

@@ -13,9 +13,11 @@
 
 mod beneath;
 mod handle;
+mod naming;
 mod status;
 pub(crate) mod xattrs;
 
-pub(crate) use beneath::{names, open_parent, path_of, through_proc};
-pub(crate) use handle::{Handle, Times};
+pub(crate) use beneath::{names, open_beneath, open_parent, path_of, through_proc};
+pub(crate) use handle::{Handle, Times, mode_without_rights};
+pub(crate) use naming::{link_file, rename_to_free};
 pub(crate) use status::{Identity, Status};

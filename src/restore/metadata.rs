@@ -8,14 +8,13 @@
 use rustix::io::Errno;
 
 use crate::dag::{Kind, Node, Xattr};
-use crate::local::{Handle, Status, Times};
+use crate::local::{Handle, Status, Times, mode_without_rights};
 use crate::restore::error::ItemError;
 use crate::restore::run::Run;
 
 /// Attributes that the system gives to files by itself, so that one too many is
 /// no difference.
 const OF_THE_SYSTEM: [&[u8]; 3] = [b"security.selinux", b"security.ima", b"security.evm"];
-const ACLS: [&[u8]; 2] = [b"system.posix_acl_access", b"system.posix_acl_default"];
 const SETUID: u16 = 0o4000;
 const SETGID: u16 = 0o2000;
 
@@ -32,19 +31,11 @@ impl Run<'_> {
 
     /// The mode that an item is given if it belongs to `uid` and `gid`.
     fn mode_for(&self, node: &Node, uid: u32, gid: u32) -> u16 {
-        let privileged = matches!(node.kind, Kind::File(_)) && node.mode & (SETUID | SETGID) != 0;
-        if !privileged {
+        if !matches!(node.kind, Kind::File(_)) || node.mode & (SETUID | SETGID) == 0 {
             return node.mode;
         }
         let meant = self.owners.meant(&node.owner);
-        let mut mode = node.mode;
-        if uid != meant.0 {
-            mode &= !(SETUID | SETGID);
-        }
-        if gid != meant.1 {
-            mode &= !SETGID;
-        }
-        mode
+        mode_without_rights(node.mode, (uid == meant.0, gid == meant.1))
     }
 
     /// What of the metadata differs, the time only if nothing else does.
@@ -153,7 +144,6 @@ impl Run<'_> {
 
     /// Removes the ACLs that a new item inherited from its directory.
     pub(super) fn disinherit(&self, handle: Handle<'_>) -> Result<(), ItemError> {
-        let removed = ACLS.iter().try_for_each(|name| handle.remove_xattr(name));
-        removed.map_err(ItemError::target("remove the inherited ACL of it"))
+        handle.remove_acls().map_err(ItemError::target("remove the inherited ACL of it"))
     }
 }

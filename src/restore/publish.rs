@@ -6,18 +6,18 @@
 //! temporary name for a while, made of [`PREFIX`] and the id of the process, so that
 //! a later run can tell and remove it.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, linkat, makedev, mknodat, openat, renameat,
-    renameat_with, symlinkat, unlinkat,
+    AtFlags, FileType, Mode, OFlags, linkat, makedev, mknodat, openat, renameat, symlinkat,
+    unlinkat,
 };
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
 use crate::dag::{Device, Kind, Node};
-use crate::local::through_proc;
+use crate::local::{link_file, rename_to_free};
 use crate::restore::error::ItemError;
 use crate::restore::run::Run;
 
@@ -152,7 +152,7 @@ impl<'a> Unpublished<'a> {
         let failed = ItemError::target("give it its name");
         if !replaces {
             let named = match (&self.temporary, &self.file) {
-                (Some(temporary), _) => self.rename_to_free(temporary, name),
+                (Some(temporary), _) => rename_to_free(self.directory, temporary.as_str(), name),
                 (None, Some(file)) => self.link_file(file, name),
                 (None, None) => Err(Errno::BADF),
             };
@@ -186,20 +186,7 @@ impl<'a> Unpublished<'a> {
                 other => return other,
             }
         }
-        let path = through_proc(file.as_fd());
-        linkat(CWD, path, self.directory, name, AtFlags::SYMLINK_FOLLOW)
-    }
-
-    fn rename_to_free(&self, temporary: &str, name: &[u8]) -> Result<(), Errno> {
-        let directory = self.directory;
-        match renameat_with(directory, temporary, directory, name, RenameFlags::NOREPLACE) {
-            // Some file systems know no flags.
-            Err(Errno::INVAL | Errno::NOSYS) => {
-                linkat(directory, temporary, directory, name, AtFlags::empty())?;
-                unlinkat(directory, temporary, AtFlags::empty())
-            }
-            other => other,
-        }
+        link_file(file, self.directory, name)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod directory;
 mod dump;
 mod event_log;
 mod export;
