@@ -14,9 +14,10 @@ esac
 # clang and libclang: RocksDB is C++, and its bindings are generated. clang also
 # brings the linker `cc` and the C library's headers, so that no gcc is needed.
 # fuse3: unprivileged mounts. The rest: the tests compare with real tools.
-packages=(clang libclang-dev fuse3 rsync attr acl libcap2-bin tar diffutils procps util-linux e2fsprogs libfaketime)
+packages=(clang libclang-dev fuse3 rsync attr acl libcap2-bin tar diffutils procps util-linux e2fsprogs libfaketime
+    libarchive-tools python3 strace unzip zstd)
 if [ "${1:-}" = --bench ]; then
-    packages+=(restic borgbackup squashfs-tools python3 python3-pyfuse3 time)
+    packages+=(restic borgbackup squashfs-tools python3-pyfuse3 time)
 fi
 
 missing=()

@@ -10,6 +10,7 @@ mod foreign;
 mod hostile;
 mod import;
 mod scale;
+mod tools;
 
 use std::path::{Path, PathBuf};
 

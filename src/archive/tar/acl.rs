@@ -85,6 +85,20 @@ pub(super) fn from_text(text: &[u8]) -> Option<Vec<u8>> {
     Some(value)
 }
 
+/// The permission bits of a file that has such an attribute. Those of the group are
+/// the mask's, where there is one.
+pub(super) fn mode_bits(value: &[u8]) -> Option<u16> {
+    let (_, entries) = value.split_first_chunk::<4>()?;
+    let bits = |wanted: u16| {
+        entries.chunks(8).find_map(|entry| {
+            let [a, b, c, d, ..] = <[u8; 8]>::try_from(entry).ok()?;
+            (u16::from_le_bytes([a, b]) == wanted).then(|| u16::from_le_bytes([c, d]) & 7)
+        })
+    };
+    let group = bits(MASK).or_else(|| bits(GROUP_OWNER))?;
+    Some(bits(USER_OWNER)? << 6 | group << 3 | bits(OTHER)?)
+}
+
 fn permissions(text: &str) -> Option<u16> {
     text.chars().try_fold(0, |bits, letter| match letter {
         'r' => Some(bits | 4),

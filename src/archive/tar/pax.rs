@@ -8,6 +8,9 @@ pub(super) const XATTR: &str = "SCHILY.xattr.";
 pub(super) const ACL_ACCESS: &str = "SCHILY.acl.access";
 pub(super) const ACL_DEFAULT: &str = "SCHILY.acl.default";
 
+/// Records whose values are names of files.
+const NAMES: [&str; 3] = ["path", "linkpath", "GNU.sparse.name"];
+
 /// The records of one extended header, in order.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Records(Vec<(Vec<u8>, Vec<u8>)>);
@@ -39,6 +42,17 @@ impl Records {
     /// Appends the records of another header, which count for more.
     pub(super) fn extend(&mut self, other: Self) {
         self.0.extend(other.0);
+    }
+
+    /// Says that names are any bytes, if one of them is no text: else they are UTF-8.
+    pub(super) fn declare_charset(&mut self) {
+        let is_text = |(keyword, value): &(Vec<u8>, Vec<u8>)| {
+            !NAMES.iter().any(|name| name.as_bytes() == keyword)
+                || std::str::from_utf8(value).is_ok()
+        };
+        if !self.0.iter().all(is_text) {
+            self.0.insert(0, (b"hdrcharset".to_vec(), b"BINARY".to_vec()));
+        }
     }
 
     pub(super) const fn is_empty(&self) -> bool {

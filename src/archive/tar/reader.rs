@@ -325,6 +325,11 @@ fn found(
             .map_or_else(|| malformed("the time is no number"), Ok)?,
     };
     let mode = number(header, MODE, "mode")? & u64::from(MODE_MASK);
+    let mode = u16::try_from(mode).unwrap_or_default();
+    let xattrs = xattrs(records)?;
+    // libarchive writes the group's own bits where a mode has those of the mask.
+    let access = xattrs.iter().find(|xattr| *xattr.name == *acl::ACCESS);
+    let access = access.and_then(|xattr| acl::mode_bits(&xattr.value));
     let own = records.get("comment").and_then(|text| std::str::from_utf8(text).ok());
     let own = own.and_then(|text| text.strip_prefix("icecore ")).unwrap_or_default();
     let word = |name| own.split(' ').find_map(|word| word.strip_prefix(name));
@@ -334,14 +339,14 @@ fn found(
     Ok(Found {
         path,
         kind,
-        mode: u16::try_from(mode).unwrap_or_default(),
+        mode: access.map_or(mode, |bits| mode & !0o777 | bits),
         uid: id("uid", UID, "user's number")?,
         gid: id("gid", GID, "group's number")?,
         user: text("uname", USER),
         group: text("gname", GROUP),
         mtime,
         atime: time("atime")?,
-        xattrs: xattrs(records)?,
+        xattrs,
         links,
         changed_while_read: word("changed").is_some(),
     })

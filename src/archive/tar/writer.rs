@@ -42,7 +42,7 @@ impl<W: Write> TarWriter<W> {
         header.put_number(MODE, 0o600);
         put_size(&mut header, bytes, &mut records);
         header.put_number(MTIME, u64::try_from(time.seconds()).unwrap_or(0));
-        self.member(header, name.as_bytes(), &records, bytes)
+        self.member(header, name.as_bytes(), records, bytes)
     }
 
     /// Puts in a directory of our own.
@@ -52,7 +52,7 @@ impl<W: Write> TarWriter<W> {
         header.put_number(MODE, 0o700);
         header.put_number(SIZE, 0);
         header.put_number(MTIME, u64::try_from(time.seconds()).unwrap_or(0));
-        self.member(header, name.as_bytes(), &Records::default(), 0)
+        self.member(header, name.as_bytes(), Records::default(), 0)
     }
 
     /// Ends the archive.
@@ -76,12 +76,13 @@ impl<W: Write> TarWriter<W> {
         &mut self,
         header: Header,
         path: &[u8],
-        records: &Records,
+        mut records: Records,
         stored: u64,
     ) -> io::Result<()> {
+        records.declare_charset();
         if !records.is_empty() {
             let name = [b"PaxHeaders/", path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)];
-            self.extended(b'x', &name.concat(), records)?;
+            self.extended(b'x', &name.concat(), &records)?;
         }
         (self.left, self.padding) = (stored, padding(stored));
         self.output.write_all(&header.sealed())
@@ -121,7 +122,7 @@ impl<W: Write> FormatWriter for TarWriter<W> {
                 records.push("path", path.clone());
             }
             put_size(&mut header, size, &mut records);
-            return self.member(header, &path, &records, size);
+            return self.member(header, &path, records, size);
         };
         let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(&path);
         header.put(NAME, &[b"GNUSparseFile.0/", name].concat());
@@ -132,7 +133,7 @@ impl<W: Write> FormatWriter for TarWriter<W> {
         let data: u64 = extents.iter().map(|extent| extent.bytes).sum();
         let stored = data + map.len() as u64;
         put_size(&mut header, stored, &mut records);
-        self.member(header, &path, &records, stored)?;
+        self.member(header, &path, records, stored)?;
         self.data(&map)
     }
 
