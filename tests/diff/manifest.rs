@@ -103,6 +103,32 @@ fn with_null_nothing_is_escaped_and_names_that_are_no_files_are_refused() {
 }
 
 #[test]
+fn a_damaged_file_is_named_the_others_have_their_lines_and_the_code_is_4() {
+    let mut rng = Rng::new(5);
+    let victim = rng.bytes(12_288);
+    let fixture = Fixture::built(|source| {
+        file(&directory(source).join("before"), &rng.bytes(30_000));
+        // The hash of what has holes is not kept, so it has to be read.
+        sparse(&source.join("victim"), 1 << 20, &[(0, &victim)]);
+        file(&source.join("with"), &rng.bytes(30_000));
+    });
+    let (repo, named) = (&fixture.repo, inside("latest", &fixture.source));
+    let whole = repo.ok(args!["manifest", &named]).text();
+    assert_eq!(whole.lines().count(), 3, "{whole}");
+    repo.rot(&victim);
+    let outcome = repo.run(args!["manifest", &named]).expect(4);
+    let expected: Vec<_> = whole.lines().filter(|line| !line.ends_with("  victim")).collect();
+    assert_eq!(outcome.text().lines().collect::<Vec<_>>(), expected);
+    outcome.fails(4, &["victim", "cannot be read"]);
+    let json = repo.run(args!["manifest", "--json", &named]).expect(4);
+    let summary = json.last_json_line();
+    assert_eq!((count_of(&summary, "files"), count_of(&summary, "damaged")), (2, 1), "{summary}");
+    // One damaged file alone is said the same way.
+    let alone = inside("latest", &fixture.source.join("victim"));
+    repo.run(args!["manifest", alone]).fails(4, &["victim"]);
+}
+
+#[test]
 fn usr_share_is_verified_where_it_is() {
     let repo = Repo::new();
     repo.create(Path::new("/usr/share"));

@@ -41,8 +41,19 @@ fn a_wrong_password_or_key_is_one_line_code_12_and_an_event() {
     locked.run("wrong", &["list"]).fails(12, &["wrong password"]);
     run(&mut locked.command(&["list", "--key-file", "key"])).fails(12, &["wrong key"]);
     locked.run("wrong", &["key", "add", "--new-key-file", "key"]).fails(12, &["wrong password"]);
+    locked.file("a.tar", &[0; 1024]);
+    for command in [
+        &["restore", "latest", "target"][..],
+        &["dump", "-a", "tar", "latest"],
+        &["export", "latest", "out"],
+        &["import", "a.tar"],
+        &["manifest", "latest"],
+    ] {
+        locked.run("wrong", command).fails(12, &["wrong password"]);
+    }
+    assert!(!locked.place("target").exists() && !locked.place("out").exists());
     let events = locked.run("first", &["log", "--json"]).expect(0).text();
-    assert_eq!(events.matches("backup.password.refused").count(), 3, "{events}");
+    assert_eq!(events.matches("backup.password.refused").count(), 8, "{events}");
     assert!(!events.contains("\"wrong\""), "no password is logged: {events}");
 }
 

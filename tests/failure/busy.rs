@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::args;
-use crate::support::command::finish;
+use crate::support::command::{finish, run_tool};
 use crate::support::compare::{Rules, assert_same};
 use crate::support::fixture::{Fixture, plain_tree};
+use crate::support::generate::{directory, file};
 use crate::support::mount::Mount;
 use crate::support::need::require_fuse;
 use crate::support::repo::Frozen;
@@ -30,7 +31,14 @@ fn frozen() -> (Fixture, Frozen, std::path::PathBuf) {
 fn a_second_writer_waits_and_then_gives_code_11_and_says_who_writes() {
     let (fixture, child, _) = frozen();
     let pid = child.pid();
+    // One that would replace something, and saves that first.
+    let (root, archive) = (fixture.scratch.mkdir("root"), fixture.scratch.join("a.tar"));
+    run_tool("tar", args!["-c", "-f", &archive, "-C", &fixture.source, "."]);
+    let replaced = root.join(fixture.source.join("directory-0").strip_prefix("/").expect("it is"));
+    file(&directory(&replaced).join("file-0"), b"other");
     for command in [
+        args!["restore", &fixture.id, "--in-place", &root, "--yes", "--wait", "0s"].to_vec(),
+        args!["import", &archive, "--wait", "0s"].to_vec(),
         args!["create", "--wait", "1s", &fixture.source].to_vec(),
         args!["gc", "--wait", "0s"].to_vec(),
         args!["delete", "latest", "--yes", "--wait", "0s"].to_vec(),
@@ -41,6 +49,7 @@ fn a_second_writer_waits_and_then_gives_code_11_and_says_who_writes() {
         let least = if command.contains(&"1s".into()) { 1.0 } else { 0.0 };
         assert!((least..least + 20.0).contains(&waited), "{command:?} waited {waited} s");
     }
+    assert_eq!(std::fs::read(replaced.join("file-0")).expect("it is there"), b"other");
     child.thaw(None).expect(0);
     assert_eq!(fixture.repo.ids().len(), 2);
 }

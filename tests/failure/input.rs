@@ -11,6 +11,8 @@ fn every_command_says_where_it_found_no_repository() {
     let repo = Repo::missing();
     let scratch = Scratch::new();
     let (source, point) = (scratch.mkdir("source"), scratch.mkdir("point"));
+    let archive = scratch.join("a.tar");
+    run_tool("tar", args!["-c", "-f", &archive, "-C", &source, "."]);
     let commands = [
         args!["list"].to_vec(),
         args!["show", "latest"].to_vec(),
@@ -20,6 +22,12 @@ fn every_command_says_where_it_found_no_repository() {
         args!["gc"].to_vec(),
         args!["delete", "latest", "--yes"].to_vec(),
         args!["create", &source].to_vec(),
+        args!["restore", "latest", scratch.join("target")].to_vec(),
+        args!["restore", "--undo"].to_vec(),
+        args!["dump", "latest:x"].to_vec(),
+        args!["export", "latest", scratch.join("out")].to_vec(),
+        args!["import", &archive].to_vec(),
+        args!["manifest", "latest"].to_vec(),
         args!["mount", &point].to_vec(),
         args!["mount", "--foreground", &point].to_vec(),
     ];
@@ -27,6 +35,7 @@ fn every_command_says_where_it_found_no_repository() {
         repo.run(&command).fails(10, &["no repository", "/repo"]);
         assert!(!repo.path().exists(), "{command:?} made something");
     }
+    assert!(!scratch.join("target").exists() && !scratch.join("out").exists());
 }
 
 #[test]
@@ -106,6 +115,8 @@ fn a_repository_of_a_newer_format_is_left_alone_with_code_13() {
     let path = fixture.repo.path().join("config");
     let config = std::fs::read_to_string(&path).expect("the config is a text");
     assert!(config.contains("format_version = 1"), "{config}");
+    let archive = fixture.scratch.join("a.tar");
+    run_tool("tar", args!["-c", "-f", &archive, "-C", &fixture.source, "."]);
     let newer = [
         config.replace("format_version = 1", "format_version = 2"),
         config.replace("format_version = 1", "format_version = 4294967295"),
@@ -113,13 +124,21 @@ fn a_repository_of_a_newer_format_is_left_alone_with_code_13() {
     ];
     for text in newer {
         std::fs::write(&path, &text).expect("it can be written");
-        let source = &fixture.source;
-        for command in
-            [args!["list"].to_vec(), args!["gc"].to_vec(), args!["create", source].to_vec()]
-        {
+        let (source, elsewhere) = (&fixture.source, fixture.scratch.join("elsewhere"));
+        for command in [
+            args!["list"].to_vec(),
+            args!["gc"].to_vec(),
+            args!["create", source].to_vec(),
+            args!["restore", "latest", &elsewhere].to_vec(),
+            args!["dump", "-a", "tar", "latest"].to_vec(),
+            args!["export", "latest", &elsewhere].to_vec(),
+            args!["import", &archive].to_vec(),
+            args!["manifest", "latest"].to_vec(),
+        ] {
             fixture.repo.run(&command).fails(13, &["newer", "/repo"]);
         }
         assert_eq!(std::fs::read_to_string(&path).expect("it is there"), text);
+        assert!(!fixture.scratch.join("elsewhere").exists());
     }
     std::fs::write(&path, &config).expect("it can be written");
     assert_eq!(fixture.repo.ids(), [fixture.id]);

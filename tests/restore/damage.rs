@@ -1,28 +1,12 @@
 //! Damaged repositories: what is damaged is not written, everything else is.
 
 use std::fs;
-use std::os::unix::fs::FileExt;
 
 use super::place::Place;
 use crate::support::fixture::Fixture;
 use crate::support::generate::{directory, file};
-use crate::support::repo::{Repo, count_of};
+use crate::support::repo::count_of;
 use crate::support::rng::Rng;
-
-/// Changes one byte in the middle of incompressible content.
-fn rot(repo: &Repo, content: &[u8]) {
-    for entry in fs::read_dir(repo.path().join("db")).expect("it can be listed").flatten() {
-        let bytes = fs::read(entry.path()).unwrap_or_default();
-        let window = &content[6000..6032];
-        if let Some(at) = bytes.windows(window.len()).position(|part| part == window) {
-            let options = fs::OpenOptions::new().write(true).open(entry.path());
-            let table = options.expect("it can be opened");
-            table.write_all_at(&[window[0] ^ 1], at as u64).expect("it can be written");
-            return;
-        }
-    }
-    panic!("the content is not in the store as it is");
-}
 
 #[test]
 fn a_damaged_file_is_named_and_not_written_and_all_others_come() {
@@ -33,7 +17,7 @@ fn a_damaged_file_is_named_and_not_written_and_all_others_come() {
         file(&source.join("victim"), &victim);
         file(&directory(&source.join("with")).join("after"), &rng.bytes(30_000));
     }));
-    rot(&place.fixture.repo, &victim);
+    place.fixture.repo.rot(&victim);
     let summary = place.summary(&[], 4);
     assert_eq!(count_of(&summary, "damaged"), 1, "{summary}");
     assert!(summary["messages"][0].to_string().contains("victim"), "{summary}");

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -132,6 +132,23 @@ impl Repo {
     #[track_caller]
     pub(crate) fn gc(&self) -> Value {
         self.ok(["gc", "--json", "--max-unused", "0"]).last_json_line()
+    }
+
+    /// Changes one byte in the middle of incompressible content of 6032 bytes or
+    /// more, where the store holds it as it is.
+    #[track_caller]
+    pub(crate) fn rot(&self, content: &[u8]) {
+        for entry in std::fs::read_dir(self.path.join("db")).expect("it can be listed").flatten() {
+            let bytes = std::fs::read(entry.path()).unwrap_or_default();
+            let window = &content[6000..6032];
+            if let Some(at) = bytes.windows(window.len()).position(|part| part == window) {
+                let options = std::fs::OpenOptions::new().write(true).open(entry.path());
+                let table = options.expect("it can be opened");
+                table.write_all_at(&[window[0] ^ 1], at as u64).expect("it can be written");
+                return;
+            }
+        }
+        panic!("the content is not in the store as it is");
     }
 
     /// Bytes that it takes on disk, beside those that it sets aside.
