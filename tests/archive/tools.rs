@@ -97,11 +97,13 @@ fn all_that_bsdtar_keeps_comes_in() {
     }
     let scratch = Scratch::new();
     let repo = Repo::new();
-    let trees: [&dyn Fn(&Path); 2] = [&|at| generated(at, Shape::SMALL), &odd_tree];
-    for (index, make) in trees.into_iter().enumerate() {
+    let all: &dyn Fn(&Path) = &|at| generated(at, Shape::SMALL);
+    // Its older form has no ACLs, without which modes are others.
+    let trees = [(all, &["pax"][..]), (&odd_tree, &["pax", "gnutar"])];
+    for (index, (make, forms)) in trees.into_iter().enumerate() {
         let source = scratch.join(&format!("source-{index}"));
         make(&source);
-        for form in ["pax", "gnutar"] {
+        for form in forms {
             let archive = scratch.join(&format!("{index}-{form}.tar"));
             let keep = ["--xattrs", "--acls", "--numeric-owner"];
             let mut command = args!["-c", "-f", &archive, "-C", &source].to_vec();
@@ -110,7 +112,7 @@ fn all_that_bsdtar_keeps_comes_in() {
             run_tool("bsdtar", command);
             let to = scratch.join(&format!("to-{index}-{form}"));
             repo.ok(args!["import", &archive, "--to", &to]);
-            match form {
+            match *form {
                 "pax" => assert_same(&source, &to, UNPACKED),
                 // Whole seconds, no attributes, no holes.
                 _ => assert!(list(&source) == list(&to)),
@@ -206,16 +208,4 @@ fn sizes_that_old_headers_cannot_hold_are_read_by_others_and_theirs_by_us() {
         let facts = repo.ok(args!["import", "--json", &theirs]).last_json_line();
         assert_eq!(facts["bytes"], 9_u64 << 30, "{format}");
     }
-    // A zip says so in its directory.
-    let fixture = Fixture::built(|source| {
-        directory(source);
-        sparse(&source.join("four"), (4 << 30) + 1, &[(4 << 30, b"x")]);
-        file(&source.join("next"), b"behind it");
-    });
-    let archive = dump(&fixture, "a.zip");
-    let script = "import sys, zipfile\n\
-        archive = zipfile.ZipFile(sys.argv[1])\n\
-        print(archive.getinfo('four').file_size, archive.read('next'))\n";
-    let said = run_tool("python3", args!["-c", script, &archive]).text();
-    assert_eq!(said.trim(), format!("{} b'behind it'", (4_u64 << 30) + 1));
 }
