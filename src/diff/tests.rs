@@ -7,7 +7,6 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::sleep;
-use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -21,7 +20,7 @@ use crate::ingest::create;
 use crate::ingest::testing::*;
 use crate::patterns::PathPatterns;
 use crate::repository::testing::{manifest, node};
-use crate::repository::{Config, Layout, Repository, Session, Writer};
+use crate::repository::{Config, Layout, Repository, Session};
 use crate::store::fault::{FaultPlan, FaultStore, Target};
 use crate::store::memory::MemoryStore;
 
@@ -161,25 +160,7 @@ fn is_sorted(differences: &[Difference]) -> bool {
     others.is_sorted_by_key(|it| it.path.split(|byte| *byte == b'/').collect::<Vec<_>>())
 }
 
-struct Scene {
-    directory: tempfile::TempDir,
-    writer: Writer,
-}
-
 impl Scene {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let root = directory.path().join("repo");
-        Writer::init(&root, ChunkerConfig::default()).unwrap();
-        let writer = Writer::open(&root, None, "test", Duration::ZERO, &Silent).unwrap();
-        fs::create_dir(directory.path().join("source")).unwrap();
-        Self { directory, writer }
-    }
-
-    fn source(&self) -> PathBuf {
-        self.directory.path().join("source")
-    }
-
     fn snapshot(&self) -> (Node, Facts) {
         sleep(SETTLE);
         let report = create(&self.writer, &request(&self.source()), &Silent).unwrap();

@@ -2,47 +2,23 @@
 //! tells, at the cost of the distinct trees.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use proptest::prelude::*;
 
 use crate::base::id::{ChunkId, SnapshotId};
 use crate::base::progress::{Monitor, Silent};
 use crate::base::time::Timestamp;
-use crate::chunking::ChunkerConfig;
 use crate::dag::*;
 use crate::find::*;
-use crate::repository::testing::{directory_of, manifest, node};
+use crate::repository::testing::{Series, directory_of, node};
 use crate::repository::*;
 
 /// The content of a snapshot: paths of files with their times.
 type Files = BTreeMap<String, i64>;
 
-struct Scene {
-    directory: tempfile::TempDir,
-    seconds: i64,
-}
-
-impl Scene {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        Writer::init(&directory.path().join("repo"), ChunkerConfig::default()).unwrap();
-        Self { directory, seconds: 0 }
-    }
-
-    fn take(&mut self, files: &Files) {
-        let root = self.directory.path().join("repo");
-        let writer = Writer::open(&root, None, "test", Duration::ZERO, &Silent).unwrap();
-        let mut session = writer.begin().unwrap();
-        let files: Vec<_> = files.iter().map(|(path, seconds)| (&**path, file(*seconds))).collect();
-        let root = directory_of(&mut session, &files);
-        self.seconds += 1;
-        session.commit(&manifest(root, self.seconds)).unwrap();
-    }
-
-    fn reader(&self) -> Reader {
-        Reader::open(&self.directory.path().join("repo")).unwrap()
-    }
+fn take(scene: &mut Series, files: &Files) {
+    let files: Vec<_> = files.iter().map(|(path, seconds)| (&**path, file(*seconds))).collect();
+    scene.take(|session| directory_of(session, &files));
 }
 
 fn file(seconds: i64) -> Node {
@@ -105,7 +81,7 @@ proptest! {
         ),
         least in 0_u64..4,
     ) {
-        let (mut scene, mut files, mut all) = (Scene::new(), many(size), Vec::new());
+        let (mut scene, mut files, mut all) = (Series::new(), many(size), Vec::new());
         for edits in edits {
             for (path, seconds) in edits {
                 match seconds {
@@ -113,7 +89,7 @@ proptest! {
                     seconds => drop(files.insert(path, seconds)),
                 }
             }
-            scene.take(&files);
+            take(&mut scene, &files);
             all.push(files.clone());
         }
         let reader = scene.reader();
@@ -143,14 +119,14 @@ proptest! {
 
 #[test]
 fn ten_snapshots_of_the_same_files_cost_as_much_as_one() {
-    let (mut scene, mut files) = (Scene::new(), many(20_000));
-    scene.take(&files);
+    let (mut scene, mut files) = (Series::new(), many(20_000));
+    take(&mut scene, &files);
     let once = told(&scene.reader(), &criteria(&["*"])).1.pages;
     assert!(once >= 15, "{once}");
     for number in 0..9 {
         files.insert(format!("wide/{:05}.c", number * 1000), 2);
         files.insert("beside".to_owned(), number);
-        scene.take(&files);
+        take(&mut scene, &files);
     }
     let (found, report) = told(&scene.reader(), &criteria(&["*"]));
     // A root, an index page and a changed leaf for each.
@@ -160,20 +136,20 @@ fn ten_snapshots_of_the_same_files_cost_as_much_as_one() {
 
 #[test]
 fn what_moved_is_not_gone_through_again_where_only_names_count() {
-    let (mut scene, files) = (Scene::new(), many(5_000));
-    scene.take(&files);
+    let (mut scene, files) = (Series::new(), many(5_000));
+    take(&mut scene, &files);
     let once = told(&scene.reader(), &criteria(&["nothing"])).1.pages;
-    scene.take(&files.iter().map(|(path, at)| (format!("moved/{path}"), *at)).collect());
+    take(&mut scene, &files.iter().map(|(path, at)| (format!("moved/{path}"), *at)).collect());
     let pages = told(&scene.reader(), &criteria(&["nothing"])).1.pages;
     assert!(pages <= once + 3, "{pages} pages, {once} for one place");
 }
 
 #[test]
 fn directories_that_cannot_hold_it_are_not_read() {
-    let (mut scene, mut files) = (Scene::new(), many(5_000));
+    let (mut scene, mut files) = (Series::new(), many(5_000));
     files.insert("etc/nginx/a.conf".to_owned(), 1);
     files.insert("etc/a.conf".to_owned(), 1);
-    scene.take(&files);
+    take(&mut scene, &files);
     let (found, report) = told(&scene.reader(), &criteria(&["/etc/*.conf"]));
     assert_eq!((found.len(), report.pages), (1, 2));
     let sizes = vec![SizeRange(1 << 30..=u64::MAX)];
@@ -183,10 +159,10 @@ fn directories_that_cannot_hold_it_are_not_read() {
 
 #[test]
 fn a_directory_is_one_version_whatever_is_in_it() {
-    let (mut scene, mut files) = (Scene::new(), many(3));
+    let (mut scene, mut files) = (Series::new(), many(3));
     for number in 0..3 {
         files.insert(format!("wide/{number}"), number);
-        scene.take(&files);
+        take(&mut scene, &files);
     }
     let kinds = vec!['d'];
     let (found, _) = told(&scene.reader(), &Criteria { kinds, ..criteria(&[]) });
@@ -198,10 +174,7 @@ fn a_directory_is_one_version_whatever_is_in_it() {
 
 #[test]
 fn chunks_are_found_in_short_and_in_long_lists() {
-    let mut scene = Scene::new();
-    let root = scene.directory.path().join("repo");
-    let writer = Writer::open(&root, None, "test", Duration::ZERO, &Silent).unwrap();
-    let mut session = writer.begin().unwrap();
+    let mut scene = Series::new();
     let content = |session: &mut Session<'_>, numbers: std::ops::Range<u32>| {
         let mut builder = ChunkListBuilder::new();
         let mut put = |record: &Record| session.put_list(record);
@@ -216,11 +189,10 @@ fn chunks_are_found_in_short_and_in_long_lists() {
         };
         node(Kind::File(Content { size, sha256: None, body }))
     };
-    let (short, long) = (content(&mut session, 0..2), content(&mut session, 1..5000));
-    let tree = directory_of(&mut session, &[("long", long), ("short", short)]);
-    scene.seconds += 1;
-    session.commit(&manifest(tree, scene.seconds)).unwrap();
-    drop(writer);
+    scene.take(|session| {
+        let (short, long) = (content(session, 0..2), content(session, 1..5000));
+        directory_of(session, &[("long", long), ("short", short)])
+    });
     let reader = scene.reader();
     for (number, expected) in [(0, "short"), (1, "long short"), (4999, "long"), (5000, "")] {
         let chunks = vec![ChunkId::of(&u32::to_be_bytes(number))];
@@ -232,17 +204,11 @@ fn chunks_are_found_in_short_and_in_long_lists() {
 
 #[test]
 fn damage_is_told_with_its_path_and_the_rest_is_found() {
-    let mut scene = Scene::new();
-    let root = scene.directory.path().join("repo");
-    let writer = Writer::open(&root, None, "test", Duration::ZERO, &Silent).unwrap();
-    let mut session = writer.begin().unwrap();
+    let mut scene = Series::new();
     let id = crate::base::id::TreeId::of(b"nowhere");
     let totals = Totals { files: 1, ..Totals::default() };
     let lost = node(Kind::Directory(TreeRef { id, hint: None, totals }));
-    let tree = directory_of(&mut session, &[("lost", lost), ("z", file(1))]);
-    scene.seconds += 1;
-    session.commit(&manifest(tree, scene.seconds)).unwrap();
-    drop(writer);
+    scene.take(|session| directory_of(session, &[("lost", lost), ("z", file(1))]));
     let (found, report) = told(&scene.reader(), &criteria(&["z"]));
     assert_eq!(found.len(), 1);
     assert_eq!(report.damaged.len(), 1);
@@ -261,8 +227,8 @@ fn a_search_stops_when_it_is_told() {
             true
         }
     }
-    let mut scene = Scene::new();
-    scene.take(&many(2_000));
+    let mut scene = Series::new();
+    take(&mut scene, &many(2_000));
     let reader = scene.reader();
     let snapshots = reader.snapshots().unwrap();
     let ended = search::<FindError>(&reader, &snapshots, &criteria(&[]), &Stop, &mut |_| Ok(()));

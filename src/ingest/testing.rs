@@ -10,10 +10,33 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use crate::base::id::SnapshotId;
+use crate::base::progress::Silent;
 use crate::base::time::Timestamp;
+use crate::chunking::ChunkerConfig;
 use crate::dag::{Body, ChunkListRef, Content, Kind, Node, Segment, Tree, TreeRef};
 use crate::ingest::*;
-use crate::repository::Repository;
+use crate::repository::{Repository, Writer};
+
+/// A repository that is written to, and a directory beside it.
+pub(crate) struct Scene {
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) writer: Writer,
+}
+
+impl Scene {
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("repo");
+        Writer::init(&root, ChunkerConfig::default()).unwrap();
+        let writer = Writer::open(&root, None, "test", Duration::ZERO, &Silent).unwrap();
+        fs::create_dir(directory.path().join("source")).unwrap();
+        Self { directory, writer }
+    }
+
+    pub(crate) fn source(&self) -> PathBuf {
+        self.directory.path().join("source")
+    }
+}
 
 /// Longer than the step of the clock in which a change might hide.
 pub(crate) const SETTLE: Duration = Duration::from_millis(130);

@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
-use std::time::Duration;
 
 use proptest::prelude::*;
 
 use crate::base::id::TreeId;
 use crate::base::progress::{Monitor, Silent};
-use crate::chunking::ChunkerConfig;
 use crate::dag::TreeRef;
 use crate::gc::{GcOptions, MaxUnused, collect};
 use crate::ingest::testing::*;
@@ -18,25 +16,7 @@ use crate::ingest::*;
 use crate::repository::{ScanKey, ScanPage};
 use crate::store::{Batch, Durability, Family};
 
-struct Scene {
-    directory: tempfile::TempDir,
-    writer: Writer,
-}
-
 impl Scene {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let root = directory.path().join("repo");
-        Writer::init(&root, ChunkerConfig::default()).unwrap();
-        let writer = Writer::open(&root, None, "test", Duration::ZERO, &Silent).unwrap();
-        fs::create_dir(directory.path().join("source")).unwrap();
-        Self { directory, writer }
-    }
-
-    fn source(&self) -> PathBuf {
-        self.directory.path().join("source")
-    }
-
     fn request(&self) -> CreateRequest {
         request(&self.source())
     }

@@ -1,12 +1,18 @@
 //! What tests of several modules build repositories from.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::base::id::SnapshotId;
 use crate::base::name::EntryName;
+use crate::base::progress::Silent;
 use crate::base::time::Timestamp;
+use crate::chunking::ChunkerConfig;
 use crate::dag::{Counters, DirectoryBuilder, Entry, Kind, Manifest, Node, Owner, Record, TreeRef};
 use crate::repository::session::Session;
+use crate::repository::{Reader, Writer};
 
 /// A node with nothing special about it.
 pub(crate) fn node(kind: Kind) -> Node {
@@ -39,6 +45,38 @@ pub(crate) fn manifest(root: TreeRef, seconds: i64) -> Manifest {
         counters: Counters::default(),
         errors: vec![],
         root: node(Kind::Directory(root)),
+    }
+}
+
+/// A repository of snapshots, a second apart each.
+pub(crate) struct Series {
+    directory: tempfile::TempDir,
+    seconds: i64,
+}
+
+impl Series {
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let series = Self { directory, seconds: 0 };
+        Writer::init(&series.path(), ChunkerConfig::default()).unwrap();
+        series
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("repo")
+    }
+
+    /// Takes a snapshot of what is built.
+    pub(crate) fn take(&mut self, build: impl FnOnce(&mut Session<'_>) -> TreeRef) -> SnapshotId {
+        let writer = Writer::open(&self.path(), None, "test", Duration::ZERO, &Silent).unwrap();
+        let mut session = writer.begin().unwrap();
+        let root = build(&mut session);
+        self.seconds += 1;
+        session.commit(&manifest(root, self.seconds)).unwrap()
+    }
+
+    pub(crate) fn reader(&self) -> Reader {
+        Reader::open(&self.path()).unwrap()
     }
 }
 

@@ -3,48 +3,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::time::Duration;
 
 use proptest::prelude::*;
 
 use crate::base::id::{ChunkId, SnapshotId};
 use crate::base::progress::{Monitor, Silent};
-use crate::chunking::ChunkerConfig;
 use crate::compression::Compression;
 use crate::dag::*;
-use crate::repository::testing::{directory_of, manifest, node};
+use crate::repository::testing::{Series, directory_of, node};
 use crate::repository::*;
 use crate::statistics::*;
 
-struct Scene {
-    directory: tempfile::TempDir,
-    seconds: i64,
-}
-
-impl Scene {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        Writer::init(&directory.path().join("repo"), ChunkerConfig::default()).unwrap();
-        Self { directory, seconds: 0 }
-    }
-
-    /// Takes a snapshot of files, each of these chunks.
-    fn take(&mut self, files: &BTreeMap<String, Vec<u8>>) -> SnapshotId {
-        let root = self.directory.path().join("repo");
-        let writer = Writer::open(&root, None, "test", Duration::ZERO, &Silent).unwrap();
-        let mut session = writer.begin().unwrap();
+/// Takes a snapshot of files, each of these chunks.
+fn take(scene: &mut Series, files: &BTreeMap<String, Vec<u8>>) -> SnapshotId {
+    scene.take(|session| {
         let mut nodes = Vec::new();
         for (path, chunks) in files {
-            nodes.push((&**path, file(&mut session, chunks)));
+            nodes.push((&**path, file(session, chunks)));
         }
-        let root = directory_of(&mut session, &nodes);
-        self.seconds += 1;
-        session.commit(&manifest(root, self.seconds)).unwrap()
-    }
-
-    fn reader(&self) -> Reader {
-        Reader::open(&self.directory.path().join("repo")).unwrap()
-    }
+        directory_of(session, &nodes)
+    })
 }
 
 fn file(session: &mut Session<'_>, chunks: &[u8]) -> Node {
@@ -125,7 +103,7 @@ proptest! {
         ),
         pairs: bool,
     ) {
-        let (mut scene, mut files) = (Scene::new(), BTreeMap::new());
+        let (mut scene, mut files) = (Series::new(), BTreeMap::new());
         for edits in edits {
             for (path, chunks) in edits {
                 match chunks.is_empty() {
@@ -133,7 +111,7 @@ proptest! {
                     false => drop(files.insert(path, chunks)),
                 }
             }
-            scene.take(&files);
+            take(&mut scene, &files);
         }
         let reader = scene.reader();
         let snapshots = reader.snapshots().unwrap();
@@ -167,12 +145,12 @@ proptest! {
 
 #[test]
 fn growth_tells_what_was_backed_up_and_what_is_stored() {
-    let mut scene = Scene::new();
+    let mut scene = Series::new();
     let one = BTreeMap::from([("a".to_owned(), vec![1, 2])]);
     let mut two = one.clone();
     two.insert("b".to_owned(), vec![2, 3]);
     for files in [&one, &two, &two, &one] {
-        scene.take(files);
+        take(&mut scene, files);
     }
     let reader = scene.reader();
     let snapshots = reader.snapshots().unwrap();
@@ -194,8 +172,8 @@ fn growth_tells_what_was_backed_up_and_what_is_stored() {
 
 #[test]
 fn what_is_missing_is_told_with_its_snapshot_and_the_rest_is_counted() {
-    let mut scene = Scene::new();
-    let id = scene.take(&BTreeMap::from([("a".to_owned(), vec![1, 2])]));
+    let mut scene = Series::new();
+    let id = take(&mut scene, &BTreeMap::from([("a".to_owned(), vec![1, 2])]));
     let reader = scene.reader();
     let mut inventory = Inventory::read(&reader, &Silent).unwrap();
     let lost = TreeRef {
@@ -218,9 +196,9 @@ fn counting_stops_when_it_is_told() {
             true
         }
     }
-    let mut scene = Scene::new();
+    let mut scene = Series::new();
     let files = (0..3000).map(|number| (format!("{number}/x"), vec![(number % 250) as u8]));
-    let id = scene.take(&files.collect());
+    let id = take(&mut scene, &files.collect());
     let reader = scene.reader();
     let mut inventory = Inventory::read(&reader, &Silent).unwrap();
     let tree = *reader.snapshots().unwrap()[0].1.tree().unwrap();
