@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::base::time::Timestamp;
-use crate::dag::{Content, Device, Kind, LinkGroup, Node, Owner, TreeRef, Xattr};
+use crate::dag::{Content, Device, Kind, LinkGroup, Node, Owner, Totals, TreeRef, Xattr};
 
 /// A file of any kind, in a snapshot or on a live file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -276,11 +276,17 @@ pub struct Difference {
     pub path: Vec<u8>,
     /// How it differs.
     pub change: Change,
-    /// Whether it stands for all that is below the directory too.
-    pub is_whole: bool,
+    /// What is below the directory, if it stands for all of that too.
+    pub below: Option<Tally>,
 }
 
 impl Difference {
+    /// Whether it stands for all that is below the directory too.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        self.below.is_some()
+    }
+
     /// The class of the change.
     #[must_use]
     pub fn class(&self) -> ChangeClass {
@@ -317,6 +323,25 @@ pub struct Tally {
     pub bytes: u64,
 }
 
+impl Tally {
+    /// Counts a difference, and what it stands for.
+    pub fn add(&mut self, difference: &Difference) {
+        let below = difference.below.unwrap_or_default();
+        let item = difference.item();
+        let (file, directory) = if item.is_directory() { (0, 1) } else { (1, 0) };
+        self.files = self.files.saturating_add(file).saturating_add(below.files);
+        self.directories =
+            self.directories.saturating_add(directory).saturating_add(below.directories);
+        self.bytes = self.bytes.saturating_add(item.size()).saturating_add(below.bytes);
+    }
+}
+
+impl From<&Totals> for Tally {
+    fn from(totals: &Totals) -> Self {
+        Self { files: totals.files, directories: totals.directories, bytes: totals.bytes }
+    }
+}
+
 /// Sums of a comparison.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
@@ -345,17 +370,7 @@ impl Summary {
             ChangeClass::Type => &mut self.retyped,
             ChangeClass::Renamed => &mut self.renamed,
         };
-        let item = difference.item();
-        match &item.kind {
-            ItemKind::Directory(_) => tally.directories = tally.directories.saturating_add(1),
-            _ => tally.files = tally.files.saturating_add(1),
-        }
-        tally.bytes = tally.bytes.saturating_add(item.size());
-        if let Some(tree) = item.tree().filter(|_| difference.is_whole) {
-            tally.files = tally.files.saturating_add(tree.totals.files);
-            tally.directories = tally.directories.saturating_add(tree.totals.directories);
-            tally.bytes = tally.bytes.saturating_add(tree.totals.bytes);
-        }
+        tally.add(difference);
     }
 
     /// Whether nothing differs.

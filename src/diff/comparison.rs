@@ -101,6 +101,8 @@ pub struct Comparison<'a> {
     /// The directories of the last step, which are entered next.
     below: Option<Below>,
     problems: u64,
+    /// Directories in which something was not looked at, while anybody asks.
+    pub(super) unseen: Option<Vec<Vec<u8>>>,
 }
 
 impl<'a> Comparison<'a> {
@@ -139,6 +141,7 @@ impl<'a> Comparison<'a> {
             path: root_path.to_vec(),
             below: None,
             problems: 0,
+            unseen: None,
         })
     }
 
@@ -185,6 +188,11 @@ impl<'a> Comparison<'a> {
         if self.monitor.cancelled() { Err(DiffError::Cancelled) } else { Ok(()) }
     }
 
+    /// Whether one of both sides is live.
+    pub(super) const fn has_live_side(&self) -> bool {
+        self.live.is_some()
+    }
+
     /// Opens a live file by the path that it was told under.
     pub(super) fn open_live(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
         let live = self.live.as_ref().ok_or(Errno::NOENT)?;
@@ -200,6 +208,7 @@ impl<'a> Comparison<'a> {
 
     fn meet(&mut self, met: Met) -> Result<Option<Difference>, DiffError> {
         self.monitor.advance(1, 0);
+        let directory_bytes = self.path.len();
         if !self.path.is_empty() {
             self.path.push(b'/');
         }
@@ -208,6 +217,7 @@ impl<'a> Comparison<'a> {
             (Ok(before), Ok(after)) => self.judge(before, after),
             (Err(error), _) | (_, Err(error)) => {
                 self.problem("cannot look at it", error);
+                self.note_unseen(directory_bytes);
                 Ok(None)
             }
         }
@@ -218,6 +228,17 @@ impl<'a> Comparison<'a> {
         let path = if self.path.is_empty() { b".".as_slice() } else { &self.path };
         let error = io::Error::from(error);
         self.monitor.problem(&format!("{}: {what}: {error}", printable(path)));
+    }
+
+    /// Notes that something in a directory was not looked at: the path up to there.
+    fn note_unseen(&mut self, path_bytes: usize) {
+        let path = self.path.get(..path_bytes).unwrap_or_default();
+        match &mut self.unseen {
+            Some(unseen) if unseen.last().is_none_or(|last| last != path) => {
+                unseen.push(path.to_vec());
+            }
+            _ => {}
+        }
     }
 
     fn is_wanted(&self, item: &Item) -> bool {
@@ -259,7 +280,7 @@ impl<'a> Comparison<'a> {
                 }
             }
         };
-        let difference = |change| Difference { path: self.path.clone(), change, is_whole: false };
+        let difference = |change| Difference { path: self.path.clone(), change, below: None };
         Ok(change.map(difference).filter(|difference| self.is_told(difference)))
     }
 
@@ -347,7 +368,7 @@ impl<'a> Comparison<'a> {
     }
 
     /// What is to be entered of two directories.
-    fn inside(&self, before: Option<&Found>, after: Option<&Found>) -> Option<Below> {
+    fn inside(&mut self, before: Option<&Found>, after: Option<&Found>) -> Option<Below> {
         let side = |found: &Found| match found.item.tree() {
             Some(tree) => BelowSide::Stored(*tree),
             None => BelowSide::Live,
@@ -357,10 +378,11 @@ impl<'a> Comparison<'a> {
         let is_closed = |live: Option<&Found>, other: Option<&Found>| {
             live.is_some_and(|live| self.is_closed(live, other))
         };
-        if (before.is_none() && after.is_none())
-            || is_closed(before, after)
-            || is_closed(after, before)
-        {
+        if before.is_none() && after.is_none() {
+            return None;
+        }
+        if is_closed(before, after) || is_closed(after, before) {
+            self.note_unseen(self.path.len());
             return None;
         }
         Some((before.map(side), after.map(side)))
@@ -398,11 +420,11 @@ impl<'a> Comparison<'a> {
             match opened {
                 Ok(opened) if self.levels.len() < DIRECTORY_DEPTH_MAX => directory = Some(opened),
                 Ok(_) => {
-                    self.problem("cannot look into it", Errno::NAMETOOLONG);
+                    self.cannot_enter(Errno::NAMETOOLONG);
                     return Ok(());
                 }
                 Err(error) => {
-                    self.problem("cannot look into it", error);
+                    self.cannot_enter(error);
                     return Ok(());
                 }
             }
@@ -419,6 +441,11 @@ impl<'a> Comparison<'a> {
         let (before, after) = (side(before), side(after));
         self.levels.push(Level::new(before, after, self.path.len()));
         Ok(())
+    }
+
+    fn cannot_enter(&mut self, error: Errno) {
+        self.problem("cannot look into it", error);
+        self.note_unseen(self.path.len());
     }
 }
 

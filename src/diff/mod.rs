@@ -20,10 +20,13 @@
 mod change;
 mod comparison;
 mod content;
+mod content_keys;
 mod error;
 mod fields;
 mod live;
 mod live_content;
+mod moved;
+mod pairs;
 mod renames;
 mod side;
 mod text;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::sleep;
@@ -124,12 +124,20 @@ fn without_renames(differences: &[Difference], before: &Facts, after: &Facts) ->
         };
         let (one, other) = (below(before, from), below(after, &difference.path));
         let is_directory = difference.item().is_directory();
-        assert!(is_directory == difference.is_whole && (is_directory || one.len() == 1));
+        assert!(is_directory == difference.is_whole() && (is_directory || one.len() == 1));
         assert_eq!(one.keys().collect::<Vec<_>>(), other.keys().collect::<Vec<_>>());
         let contents = |facts: &Facts| -> Vec<_> {
             facts.values().map(|fact| (fact.kind.clone(), fact.content.clone())).collect()
         };
         assert_eq!(contents(&one), contents(&other), "a rename to other content");
+        let metadata = |facts: &BTreeMap<PathBuf, Fact>| -> Vec<_> {
+            let inner = facts.iter().filter(|(path, _)| !path.as_os_str().is_empty());
+            let time = |it: &Fact| (it.kind != "directory").then_some(it.mtime);
+            inner.map(|(_, fact)| (fact.mode, time(fact))).collect()
+        };
+        assert_eq!(metadata(&one), metadata(&other), "a rename that hides a change");
+        let counted = difference.below.unwrap_or_default();
+        assert_eq!((counted.files + counted.directories) as usize, one.len() - 1);
         assert!(is_directory && one.len() > 1 || one.values().any(|it| !it.content.is_empty()));
         let joined = |top: &[u8], inner: &Path| {
             let joined =
@@ -205,8 +213,17 @@ proptest! {
         prop_assert_eq!(&lines(&now), &expected);
         let back = told(repository, (live(&source), stored(&before)), Listing::Plain);
         prop_assert_eq!(lines(&back), model(&after_facts, &before_facts));
-        let renamed = told(repository, (stored(&before), live(&source)), Listing::Renames);
-        prop_assert_eq!(without_renames(&renamed, &before_facts, &after_facts), expected);
+        for held_bytes_max in [usize::MAX, 5_000, 0] {
+            let within = |roots| {
+                told_within(repository, roots, &options(), Listing::Renames, held_bytes_max).0
+            };
+            let renamed = within((stored(&before), live(&source)));
+            prop_assert_eq!(&without_renames(&renamed, &before_facts, &after_facts), &expected);
+            prop_assert!(is_sorted(&renamed));
+            let back = within((live(&source), stored(&before)));
+            let expected = model(&after_facts, &before_facts);
+            prop_assert_eq!(without_renames(&back, &after_facts, &before_facts), expected);
+        }
         for same in [(stored(&after), stored(&after)), (stored(&after), live(&source))] {
             prop_assert_eq!(told(repository, same, Listing::Renames), vec![]);
         }
@@ -277,6 +294,72 @@ fn a_comparison_of_large_trees_reads_what_changed_and_the_way_there() {
     let before_that = plan.calls();
     assert_eq!(told(&repository, (stored(&after), stored(&after)), Listing::Plain), []);
     assert_eq!(plan.calls(), before_that, "equal trees are not looked at");
+}
+
+#[test]
+fn a_moved_directory_of_the_running_system_is_one_line_if_all_below_it_is_the_same() {
+    let scene = Scene::new();
+    let source = scene.source();
+    for name in ["one", "two"] {
+        fs::create_dir_all(source.join(name).join("deep/empty")).unwrap();
+        fs::write(source.join(name).join("deep/file"), format!("of {name}")).unwrap();
+        fs::write(source.join(name).join("top"), format!("at the top of {name}")).unwrap();
+        fs::File::create(source.join(name).join("holes")).unwrap().set_len(3 << 20).unwrap();
+        symlink("top", source.join(name).join("link")).unwrap();
+    }
+    let (before, _) = scene.snapshot();
+    let found = || -> Vec<String> {
+        let found = told(&scene.writer, (stored(&before), live(&source)), Listing::Renames);
+        let back = told(&scene.writer, (live(&source), stored(&before)), Listing::Renames);
+        assert_eq!(found.len(), back.len(), "the other way round it is the same");
+        let line = |it: &Difference| {
+            let from = match &it.change {
+                Change::Renamed { from, .. } => format!("{} > ", path(from).display()),
+                _ => String::new(),
+            };
+            format!("{} {from}{}", it.class().letter(), path(&it.path).display())
+        };
+        found.iter().map(line).collect()
+    };
+    for name in ["one", "two"] {
+        fs::rename(source.join(name), source.join(format!("new-{name}"))).unwrap();
+    }
+    assert_eq!(found(), ["R one > new-one", "R two > new-two"]);
+    // Names and sizes do not tell these from what they were; their bytes do.
+    let file = source.join("new-one/deep/file");
+    let time = fs::metadata(&file).unwrap().modified().unwrap();
+    fs::write(&file, "of six").unwrap();
+    fs::File::open(&file).unwrap().set_modified(time).unwrap();
+    let expected = [
+        "+ new-one",
+        "+ new-one/deep",
+        "+ new-one/deep/empty",
+        "+ new-one/deep/file",
+        "R one/holes > new-one/holes",
+        "+ new-one/link",
+        "R one/top > new-one/top",
+        "R two > new-two",
+        "- one",
+        "- one/deep",
+        "- one/deep/empty",
+        "- one/deep/file",
+        "- one/link",
+    ];
+    assert_eq!(found(), expected);
+    // So do metadata, of which the one line would say nothing.
+    fs::write(&file, "of one").unwrap();
+    fs::File::open(&file).unwrap().set_modified(time).unwrap();
+    assert_eq!(found(), ["R one > new-one", "R two > new-two"]);
+    fs::set_permissions(source.join("new-one/top"), fs::Permissions::from_mode(0o600)).unwrap();
+    let lines = found();
+    let moved: Vec<_> = lines.iter().filter(|line| line.starts_with('R')).collect();
+    let expected = [
+        "R one/deep > new-one/deep",
+        "R one/holes > new-one/holes",
+        "R one/top > new-one/top",
+        "R two > new-two",
+    ];
+    assert_eq!(moved, expected);
 }
 
 #[test]

@@ -18,6 +18,8 @@ fn what_may_not_be_read_is_named_and_the_rest_compared() {
     file(&source.join("secret"), b"not for all");
     file(&directory(&source.join("closed")).join("inside"), b"not for all");
     file(&source.join("open"), b"x");
+    file(&directory(&source.join("was/closed")).join("../beside"), b"moved along");
+    mode(&source.join("was/closed"), 0o755);
     let program = scratch.join("program");
     std::fs::copy(icecore(), &program).expect("the program can be copied");
     if is_root() {
@@ -48,6 +50,17 @@ fn what_may_not_be_read_is_named_and_the_rest_compared() {
     assert_eq!(summary["errors"], 2, "{summary}");
     let text = as_user(&["diff", "--content", "latest", "."]).expect(3).text();
     assert!(text.contains("\n-x\n") && text.contains("\n+y\n"), "{text}");
+    // Nobody knows whether all of this is what was moved.
+    std::fs::rename(source.join("was"), source.join("now")).expect("it can be moved");
+    mode(&source.join("now/closed"), 0);
+    let told = as_user(&["diff", "--ignore", "mode", "--name-status", "latest:was", "./now"]);
+    assert_eq!(told.expect(3).text(), "");
+    let told = as_user(&["diff", "--ignore", "mode,mtime", "--name-status", "latest", "."]);
+    let told = told.expect(3).text();
+    assert!(told.contains("+\tnow/\n") && told.contains("R\twas/beside\tnow/beside\n"), "{told}");
+    mode(&source.join("now/closed"), 0o755);
+    let told = as_user(&["diff", "--name-status", "latest", "."]).expect(3).text();
+    assert!(told.contains("R\twas/\tnow/\n"), "{told}");
     mode(&source.join("closed"), 0o700);
     mode(&source.join("secret"), 0o600);
 }
@@ -88,6 +101,29 @@ fn content_behind_equal_metadata_is_read_only_on_demand() {
     let expected = ["U\tchunk", "U\tchunks", "U\tsparse", "U\ttiny"];
     assert_eq!(name_status(repo, &args![&stored, source]), expected, "the same bytes again");
     assert_eq!(name_status(repo, &args!["--ignore", "mtime", &stored, source]), [""; 0]);
+}
+
+#[test]
+fn what_has_holes_is_found_where_it_moved_to_and_nobody_reads_a_terabyte_of_them() {
+    let fixture = Fixture::built(|source| {
+        for name in ["image", "inner/image"] {
+            let path = source.join(name);
+            directory(path.parent().expect("it is below the source"));
+            sparse(&path, 1 << 40, &[(1 << 39, name.as_bytes())]);
+        }
+    });
+    let (repo, source) = (&fixture.repo, &fixture.source);
+    let move_to = |from: &str, to: &str| {
+        std::fs::rename(source.join(from), source.join(to)).expect("it can be moved");
+    };
+    move_to("image", "moved-image");
+    move_to("inner", "moved-inner");
+    let operands = args![inside("latest", source), source];
+    let expected = ["R\timage\tmoved-image", "R\tinner/\tmoved-inner/"];
+    assert_eq!(name_status(repo, &operands), expected);
+    sparse(&source.join("moved-image"), 1 << 40, &[(1 << 39, b"other")]);
+    let expected = ["-\timage", "+\tmoved-image", "R\tinner/\tmoved-inner/"];
+    assert_eq!(name_status(repo, &operands), expected);
 }
 
 #[test]
