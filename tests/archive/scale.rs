@@ -1,29 +1,21 @@
 //! Many files and giant holes: memory and time stay bounded.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
 use super::{UNPACKED, export, path_in};
 use crate::support::args;
-use crate::support::command::{icecore, run, run_tool};
+use crate::support::command::run_tool;
 use crate::support::compare::assert_same;
 use crate::support::fixture::Fixture;
 use crate::support::generate::{directory, sparse};
+use crate::support::measure::measured;
 use crate::support::repo::Repo;
 use crate::support::scratch::Scratch;
 
 /// Runs the program and returns the most memory that it took, in bytes.
 #[track_caller]
-fn memory_of(repository: &Path, arguments: &[std::ffi::OsString]) -> u64 {
-    let script = "import resource, subprocess, sys\n\
-                  done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL)\n\
-                  print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n\
-                  sys.exit(done.returncode)\n";
-    let mut command = Command::new("python3");
-    command.args(["-c", script, icecore(), "-r"]).arg(repository).args(arguments);
-    let text = run(&mut command).expect(0).text();
-    text.trim().parse::<u64>().expect("it is a number") * 1024
+fn memory_of(repo: &Repo, arguments: &[std::ffi::OsString]) -> u64 {
+    measured(repo, arguments).peak_bytes
 }
 
 #[test]
@@ -41,8 +33,7 @@ fn a_hundred_thousand_files_take_little_memory_in_every_direction() {
         }
     });
     let out = fixture.scratch.mkdir("out");
-    let at = fixture.repo.path();
-    let taken = memory_of(at, &args!["export", &fixture.id, &out]);
+    let taken = memory_of(&fixture.repo, &args!["export", &fixture.id, &out]);
     assert!(taken < BOUND, "export: {taken} bytes");
     let archive = fs::read_dir(&out).expect("it was made").flatten().map(|entry| entry.path());
     let archive = archive.filter(|path| path.extension().is_some_and(|it| it == "gz")).last();
@@ -54,13 +45,13 @@ fn a_hundred_thousand_files_take_little_memory_in_every_direction() {
         args!["import", &archive, "--to", fixture.scratch.join("to")].to_vec(),
         args!["dump", "-a", "zip", "latest"].to_vec(),
     ] {
-        let taken = memory_of(other.path(), &command);
+        let taken = memory_of(&other, &command);
         assert!(taken < BOUND, "{command:?}: {taken} bytes");
     }
     // In no order, each entry is held.
     let plain = fixture.scratch.join("plain.tar");
     run_tool("tar", args!["-c", "-f", &plain, "-C", &fixture.source, "."]);
-    let taken = memory_of(other.path(), &args!["import", &plain]);
+    let taken = memory_of(&other, &args!["import", &plain]);
     assert!(taken < BOUND + 60 * (1 << 20), "import of a plain tar: {taken} bytes");
     let list = other.list_json();
     assert_eq!(list[1]["files"], FILES);
@@ -98,7 +89,7 @@ fn an_archive_that_unpacks_to_a_thousand_times_its_size_takes_no_memory() {
     let size = fs::metadata(&bomb).expect("it was packed").len();
     assert!(size < 3 << 20, "{size}");
     let repo = Repo::new();
-    let taken = memory_of(repo.path(), &args!["import", &bomb]);
+    let taken = memory_of(&repo, &args!["import", &bomb]);
     assert!(taken < 120 << 20, "{taken} bytes");
     assert!(repo.du() < 8 << 20);
 }

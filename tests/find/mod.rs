@@ -2,6 +2,7 @@
 //! `ls`, `tree`, `list`, `stats`.
 
 mod listing;
+mod scale;
 mod search;
 mod stats;
 mod versions;

@@ -8,6 +8,7 @@ pub(crate) mod frail;
 pub(crate) mod frail_disk;
 mod frail_test;
 pub(crate) mod generate;
+pub(crate) mod measure;
 pub(crate) mod mount;
 pub(crate) mod need;
 pub(crate) mod repo;
