@@ -29,42 +29,74 @@ fn a_wrong_command_line_gives_code_2_and_says_what_is_wrong() {
 fn help_and_version_go_to_standard_output_with_code_0() {
     let version = run(plain_command().arg("--version")).expect(0);
     assert!(version.text().starts_with("icecore "), "{}", version.text());
-    let commands = [
-        "init",
-        "create",
-        "list",
-        "show",
-        "ls",
-        "cat",
-        "mount",
-        "umount",
-        "delete",
-        "gc",
-        "stats",
-        "tree",
-        "find",
-        "versions",
-        "tag",
-        "undelete",
-        "prune",
-        "log",
-        "check",
-        "repair",
-        "diff",
-        "manifest",
-        "restore",
-        "dump",
-        "export",
-        "import",
-        "completions",
-        "key",
-    ];
-    let overview = run(plain_command().arg("--help")).expect(0).text();
-    for command in commands {
-        assert!(overview.contains(command), "{command} is not in the overview");
-        let help = run(plain_command().args([command, "--help"])).expect(0).text();
+    for command in commands() {
+        let help = run(plain_command().args([&*command, "--help"])).expect(0).text();
         assert!(help.contains("Usage:"), "{command}: {help}");
     }
+}
+
+/// The commands that the overview lists.
+fn commands() -> Vec<String> {
+    let overview = run(plain_command().arg("--help")).expect(0).text();
+    let (_, commands) = overview.split_once("\nCommands:\n").expect("it lists the commands");
+    let lines = commands.lines().take_while(|line| !line.is_empty());
+    let names = lines.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    let names = names.filter(|name| !matches!(*name, "" | "help"));
+    let names: Vec<_> = names.map(str::to_owned).collect();
+    assert!(names.len() > 25, "{overview}");
+    names
+}
+
+fn readme() -> String {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    std::fs::read_to_string(path).expect("it can be read")
+}
+
+/// The rows of a table below a heading.
+fn table<'a>(text: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
+    let (_, below) = text.split_once(&format!("\n{heading}\n")).expect("the heading is there");
+    let rows = below.lines().skip_while(|line| !line.starts_with("|---")).skip(1);
+    let rows = rows.take_while(|line| line.starts_with('|'));
+    rows.map(|row| row.trim_matches('|').split(" | ").map(str::trim).collect()).collect()
+}
+
+#[test]
+fn the_readme_has_a_row_for_each_command_and_an_example_of_what_it_prints() {
+    let readme = readme();
+    let rows = table(&readme, "## Commands");
+    for command in commands() {
+        // What stands between backticks, each time its first word.
+        let mut quoted = rows.iter().flat_map(|row| row[0].split('`').skip(1).step_by(2));
+        let has_row = quoted.any(|words| words.split(' ').next() == Some(&*command));
+        assert!(has_row, "{command} has no row in the table of README.md");
+    }
+    let lines: Vec<&str> = readme.lines().collect();
+    for command in [
+        "restore", "diff", "find", "versions", "ls", "tree", "cat", "dump", "list", "stats",
+        "manifest", "export", "import",
+    ] {
+        let is_shown = lines.windows(2).any(|pair| {
+            let words: Vec<_> = pair[0].split(' ').take(3).collect();
+            let has_output = !pair[1].is_empty() && !pair[1].starts_with(['$', '`']);
+            words == ["$", "icecore", command] && has_output
+        });
+        assert!(is_shown, "README.md does not show what `{command}` prints");
+    }
+}
+
+#[test]
+fn the_exit_codes_of_the_help_are_those_of_the_readme() {
+    let readme = readme();
+    let named: Vec<_> =
+        table(&readme, "### Exit codes").iter().map(|row| (row[0], row[1])).collect();
+    let overview = run(plain_command().arg("--help")).expect(0).text();
+    let (_, status) = overview.split_once("Exit status:\n").expect("it says how it ends");
+    let lines = status.lines().filter_map(|line| line.strip_prefix("  "));
+    let said: Vec<_> = lines
+        .filter_map(|line| line.split_once(' '))
+        .map(|(code, meaning)| (code, meaning.trim()))
+        .collect();
+    assert_eq!(said, named);
 }
 
 #[test]
@@ -106,6 +138,10 @@ fn the_help_of_each_command_states_its_exit_codes_and_its_own_options_first() {
         (&["key", "export"], &[10, 12, 13]),
         (&["key", "import"], &[10, 12, 13, 14]),
     ];
+    for command in self::commands() {
+        let is_known = commands.iter().any(|(words, _)| words[0] == command);
+        assert!(is_known, "nobody says which codes {command} may give");
+    }
     for &(command, codes) in commands {
         let help = run(plain_command().args(command).arg("--help")).expect(0).text();
         let (_, status) = help.split_once("Exit status:\n").expect("it says how it ends");
