@@ -12,7 +12,7 @@ source_tree=${1:-/usr/share}
 rounds=${2:-5}
 cargo build --release --locked
 work=$(mktemp -d)
-export ICECORE_REPO=
+unset ICECORE_REPO
 unset ICECORE_PASSWORD
 trap 'umount "$work/mnt" 2>/dev/null || true; rm -rf "$work"' EXIT
 mkdir "$work/mnt"
