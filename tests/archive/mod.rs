@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::support::compare::Rules;
+use crate::support::encrypt::is_encrypted;
 use crate::support::repo::Repo;
 use crate::support::{args, command::run_tool};
 
@@ -45,9 +46,13 @@ fn untar(archive: &Path, to: &Path) {
     run_tool("tar", command);
 }
 
-/// The root tree of a snapshot.
+/// The root tree of a snapshot; in an encrypted repository, whose key names trees, all
+/// that is said of it.
 #[track_caller]
 fn root_of(repo: &Repo, id: &str) -> String {
+    if is_encrypted(repo.path()) {
+        return repo.ok(["ls", "-R", "--json", id]).text();
+    }
     let facts = repo.ok(["show", "--json", id]).json();
     facts["root"].as_str().expect("a snapshot has a root").to_owned()
 }

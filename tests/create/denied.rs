@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::place::summary_of;
 use crate::support::args;
 use crate::support::command::{Outcome, icecore, run, run_tool};
+use crate::support::encrypt::init_words;
 use crate::support::generate::{directory, file, mode};
 use crate::support::need::is_root;
 use crate::support::repo::count_of;
@@ -37,7 +38,7 @@ impl User {
         if is_root() {
             run_tool("chown", args!["-R", "65534:65534", &user.home, &user.source]);
         }
-        user.run(&["init"]).expect(0);
+        user.run(&init_words()).expect(0);
         user
     }
 

@@ -3,12 +3,12 @@
 
 use std::os::unix::fs::FileExt as _;
 
-use crate::failure::find;
 use crate::support::args;
 use crate::support::compare::{Rules, assert_same};
 use crate::support::fixture::Fixture;
 use crate::support::generate::{directory, file};
 use crate::support::rng::Rng;
+use crate::support::rot::end_of_chunk;
 
 const VICTIM_BYTES: usize = 12_000;
 /// A block ends with two numbers of four bytes and a byte for its compression; then
@@ -24,11 +24,10 @@ fn fixture() -> Fixture {
         file(&source.join("victim"), &content);
         file(&source.join("z"), &rng.bytes(900_000));
     });
-    let window = &content[VICTIM_BYTES - 48..];
-    let (path, at) = find(&fixture.repo.path().join("db"), window).expect("it is stored as it is");
+    let (path, end) = end_of_chunk(&fixture.repo, VICTIM_BYTES);
     let options = std::fs::OpenOptions::new().read(true).write(true).open(path);
     let table = options.expect("it can be opened");
-    let (mut byte, place) = ([0], at + 48 + TO_CHECKSUM);
+    let (mut byte, place) = ([0], end + TO_CHECKSUM);
     table.read_exact_at(&mut byte, place).expect("it can be read");
     table.write_all_at(&[byte[0] ^ 0x01], place).expect("it can be written");
     fixture

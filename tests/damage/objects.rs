@@ -1,15 +1,15 @@
 //! One chunk that is not what it was, seen by `check`, `repair` and `create`.
 
 use std::fs;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::support::fixture::Fixture;
 use crate::support::generate::{directory, file};
 use crate::support::need::require_fuse;
-use crate::support::repo::{Repo, id_of};
+use crate::support::repo::id_of;
 use crate::support::rng::Rng;
+use crate::support::rot::rot_chunk;
 use crate::support::{args, beside};
 
 fn fixture() -> (Fixture, Vec<u8>) {
@@ -22,27 +22,12 @@ fn fixture() -> (Fixture, Vec<u8>) {
     (fixture, victim)
 }
 
-/// Changes one byte in the middle of incompressible content.
-fn rot(repo: &Repo, content: &[u8]) {
-    for entry in fs::read_dir(repo.path().join("db")).expect("it can be listed").flatten() {
-        let bytes = fs::read(entry.path()).unwrap_or_default();
-        let window = &content[6000..6032];
-        if let Some(at) = bytes.windows(window.len()).position(|part| part == window) {
-            let options = fs::OpenOptions::new().write(true).open(entry.path());
-            let table = options.expect("it can be opened");
-            table.write_all_at(&[window[0] ^ 1], at as u64).expect("it can be written");
-            return;
-        }
-    }
-    panic!("the content is not in the store as it is");
-}
-
 #[test]
 fn rot_is_found_by_reading_named_with_its_path_and_healed_by_create() {
     let (fixture, content) = fixture();
     let repo = &fixture.repo;
     repo.ok(["check", "--read-data"]);
-    rot(repo, &content);
+    rot_chunk(repo, content.len());
     repo.ok(["check"]);
     let report = repo.run(["check", "--read-data", "--json"]).expect(4).last_json_line();
     let damages = report["damages"].as_array().expect("a list");
@@ -103,7 +88,7 @@ fn names_are_what_they_were(fixture: &Fixture, sibling: &str) {
 fn subsets_cover_everything_in_turn() {
     let (fixture, content) = fixture();
     let repo = &fixture.repo;
-    rot(repo, &content);
+    rot_chunk(repo, content.len());
     let codes: Vec<i32> =
         (0..12).map(|_| repo.run(["check", "--read-data-subset", "20%"]).code).collect();
     assert!(codes.contains(&4), "{codes:?}");

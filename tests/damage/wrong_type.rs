@@ -4,16 +4,15 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use icecore::base::id::{IdScheme, SnapshotId};
-use icecore::dag::Manifest;
-use icecore::repository::{Locator, ObjectKind, object_of};
+use icecore::base::id::SnapshotId;
+use icecore::repository::{Locator, ObjectKind};
 use icecore::store::rocks::RocksStore;
 use icecore::store::{Batch, Durability, Family, Store};
 
 use crate::damage::matrix;
 use crate::support::fixture::{Fixture, SEED, plain_tree};
 use crate::support::generate::file;
-use crate::support::repo::Repo;
+use crate::support::repo::{Repo, id_of};
 use crate::support::rng::Rng;
 
 type Record = (Vec<u8>, Vec<u8>);
@@ -42,8 +41,12 @@ fn open(repo: &Path) -> RocksStore {
     RocksStore::open(&repo.join("db"), &repo.join("tmp")).expect("it can be opened")
 }
 
-/// All records of a store.
-struct Records(RocksStore);
+/// All records of a store, found without the key of an encrypted one.
+struct Records {
+    store: RocksStore,
+    /// The newest snapshot.
+    newest: SnapshotId,
+}
 
 impl Records {
     fn all(&self, family: Family) -> Vec<Record> {
@@ -52,24 +55,27 @@ impl Records {
             all.push((key.to_vec(), value.to_vec()));
             ControlFlow::Continue(())
         };
-        self.0.scan(family, &[], visit).expect("it can be read");
+        self.store.scan(family, &[], visit).expect("it can be read");
         all
     }
 
     /// The newest record of an object of a kind, where it lies.
     fn object(&self, kind: ObjectKind) -> Record {
-        let all = self.all(kind.family());
-        let is_one = |(_, stored): &&Record| {
-            object_of(kind.family(), stored).is_some_and(|(found, ..)| found == kind)
-        };
-        all.iter().rfind(is_one).cloned().unwrap_or_else(|| panic!("there is no {kind:?}"))
+        let all = self.entries(kind).map(|(_, locator)| locator.sequence.to_be_bytes());
+        let key = all.max().unwrap_or_else(|| panic!("there is no {kind:?}"));
+        let stored = self.store.get(kind.family(), &key).expect("it can be read");
+        (key.to_vec(), stored.expect("it is where the index says"))
+    }
+
+    fn entries(&self, kind: ObjectKind) -> impl Iterator<Item = (Vec<u8>, Locator)> {
+        let all = self.all(Family::Index).into_iter();
+        let all = all.map(|(id, value)| (id, Locator::decode(&value).expect("it decodes")));
+        all.filter(move |(_, locator)| locator.kind == kind)
     }
 
     /// The entry of the index for an object of a kind.
     fn entry(&self, kind: ObjectKind) -> (Vec<u8>, Locator) {
-        let all = self.all(Family::Index).into_iter();
-        let mut all = all.map(|(id, value)| (id, Locator::decode(&value).expect("it decodes")));
-        all.rfind(|(_, locator)| locator.kind == kind).expect("there is one")
+        self.entries(kind).last().expect("there is one")
     }
 
     fn misnamed(&self, is: ObjectKind, said: ObjectKind) -> (Family, Record) {
@@ -84,12 +90,8 @@ impl Records {
 
     /// The newest snapshot's record.
     fn manifest(&self) -> Record {
-        let all = self.all(Family::Snapshots).into_iter();
-        let time = |(id, value): &Record| {
-            let id = SnapshotId::from_slice(id).expect("it is an id");
-            Manifest::decode(&IdScheme::Plain, &id, value).expect("it decodes").time
-        };
-        all.max_by_key(time).expect("there are snapshots")
+        let mut all = self.all(Family::Snapshots).into_iter();
+        all.find(|(id, _)| id == self.newest.as_bytes()).expect("it is there")
     }
 
     fn meta(&self, prefix: &str) -> Record {
@@ -143,18 +145,20 @@ const CASES: [(&str, bool, Change); 16] = [
 fn a_record_of_the_wrong_type_is_found_read_round_repaired_and_healed() {
     let fixture = fixture();
     fixture.repo.ok(["check", "--read-data"]);
+    let newest = id_of(&fixture.repo.ok(["show", "--json", "latest"]).json());
+    let newest = newest.parse().expect("an id");
     for (case, must_be_found, change) in CASES {
         let home = fixture.scratch.join("copy");
         let _ = fs::remove_dir_all(&home);
         fs::create_dir(&home).expect("it can be made");
         let copy = Repo::copy_of(&fixture.repo, &home.join("repo"));
-        let records = Records(open(copy.path()));
+        let records = Records { store: open(copy.path()), newest };
         let (family, (key, value)) = change(&records);
-        let before = records.0.get(family, &key).expect("it can be read");
+        let before = records.store.get(family, &key).expect("it can be read");
         assert!(before.as_ref() != Some(&value), "{case}: nothing was changed");
         let mut batch = Batch::new();
         batch.put(family, key, value);
-        records.0.write(&batch, Durability::Synced).expect("it can be written");
+        records.store.write(&batch, Durability::Synced).expect("it can be written");
         drop(records);
         matrix::one(&fixture, &copy, must_be_found, case);
     }

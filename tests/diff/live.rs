@@ -6,6 +6,7 @@ use std::process::Command;
 use super::{inside, name_status};
 use crate::support::args;
 use crate::support::command::{icecore, run, run_tool};
+use crate::support::encrypt::init_words;
 use crate::support::fixture::Fixture;
 use crate::support::generate::{directory, file, mode, mtime, sparse, symlink};
 use crate::support::need::{is_root, require_root};
@@ -33,7 +34,7 @@ fn what_may_not_be_read_is_named_and_the_rest_compared() {
         }
         run(command.env("HOME", &home))
     };
-    as_user(&["init"]).expect(0);
+    as_user(&init_words()).expect(0);
     as_user(&["create", "."]).expect(0);
     mtime(&source.join("secret"), 5, 5);
     mode(&source.join("secret"), 0);

@@ -11,6 +11,7 @@ use crate::support::generate::{directory, file, link, named, sparse, symlink};
 use crate::support::need::require_fuse;
 use crate::support::repo::{Repo, count_of};
 use crate::support::rng::Rng;
+use crate::support::rot::rot_chunk;
 use crate::support::scratch::Scratch;
 use crate::support::tools::cp_copy;
 use crate::support::tree::{Shape, generate};
@@ -115,7 +116,7 @@ fn a_damaged_file_is_named_the_others_have_their_lines_and_the_code_is_4() {
     let (repo, named) = (&fixture.repo, inside("latest", &fixture.source));
     let whole = repo.ok(args!["manifest", &named]).text();
     assert_eq!(whole.lines().count(), 3, "{whole}");
-    repo.rot(&victim);
+    rot_chunk(repo, victim.len());
     let outcome = repo.run(args!["manifest", &named]).expect(4);
     let expected: Vec<_> = whole.lines().filter(|line| !line.ends_with("  victim")).collect();
     assert_eq!(outcome.text().lines().collect::<Vec<_>>(), expected);

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::support::command::{Outcome, run};
+use crate::support::encrypt::give_password;
 use crate::support::generate::file;
 use crate::support::repo::plain_command;
 use crate::support::scratch::Scratch;
@@ -52,6 +53,7 @@ impl Locked {
     /// A command without any password.
     fn command(&self, words: &[&str]) -> Command {
         let mut command = plain_command();
+        give_password(&mut command, false);
         command.current_dir(self.scratch.path()).arg("-r").arg(self.repo()).args(words);
         command
     }

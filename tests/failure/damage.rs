@@ -1,16 +1,14 @@
 //! One byte of the store is not what it was.
 
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-
 use crate::support::args;
 use crate::support::command::run_tool;
+use crate::support::encrypt::is_encrypted;
 use crate::support::fixture::Fixture;
 use crate::support::generate::{directory, file};
 use crate::support::mount::Mount;
 use crate::support::need::require_fuse;
-use crate::support::repo::Repo;
 use crate::support::rng::Rng;
+use crate::support::rot::{rot_chunk, rot_tree};
 
 pub(crate) const VICTIM: &str = "victim-of-damage";
 
@@ -24,40 +22,10 @@ pub(crate) fn damaged() -> (Fixture, String) {
         file(&source.join(VICTIM), &content);
         file(&source.join("z-healthy-file"), &rng.bytes(2_000_000));
     });
+    let chunk = rot_chunk(&fixture.repo, content.len());
     let digest = run_tool("sha256sum", args![fixture.source.join(VICTIM)]).text();
-    flip(&fixture.repo, &content);
-    (fixture, digest[..64].to_owned())
-}
-
-/// Changes one byte of content that cannot be compressed in the database.
-fn flip(repo: &Repo, content: &[u8]) {
-    // Random bytes are stored as they are. One of these windows lies whole in
-    // one block of the database.
-    let windows = [0, 2_000, 5_000, 9_000].into_iter().filter_map(|at| content.get(at..at + 48));
-    let found = windows.into_iter().find_map(|window| find(&repo.path().join("db"), window));
-    let (path, offset) = found.expect("incompressible content is in the database as it is");
-    assert!(path.extension().is_some_and(|kind| kind == "sst"), "{}", path.display());
-    let options = std::fs::OpenOptions::new().read(true).write(true).open(&path);
-    let table = options.expect("it can be opened");
-    let mut byte = [0];
-    table.read_exact_at(&mut byte, offset).expect("it can be read");
-    table.write_all_at(&[byte[0] ^ 0x20], offset).expect("it can be written");
-}
-
-pub(crate) fn find(directory: &Path, window: &[u8]) -> Option<(PathBuf, u64)> {
-    for entry in std::fs::read_dir(directory).expect("it can be listed").flatten() {
-        if entry.path().is_file() {
-            let bytes = std::fs::read(entry.path()).expect("it can be read");
-            let first = window[0];
-            let places = bytes.iter().enumerate().filter(|(_, byte)| **byte == first);
-            for (at, _) in places {
-                if bytes[at..].starts_with(window) {
-                    return Some((entry.path(), at as u64));
-                }
-            }
-        }
-    }
-    None
+    assert_eq!(digest[..64] == chunk, !is_encrypted(fixture.repo.path()), "{digest}");
+    (fixture, chunk)
 }
 
 #[test]
@@ -109,7 +77,7 @@ fn a_version_that_damage_hides_is_listed_and_the_others_stay_readable() {
         file(&fixture.source.join(VICTIM), content);
         fixture.repo.create(&fixture.source);
     }
-    flip(&fixture.repo, &contents[1]);
+    rot_tree(&fixture.repo, 200, 1);
     let mount = fixture.mount();
     let inner = fixture.source.strip_prefix("/").expect("it is absolute").join(VICTIM);
     let versions = mount.point().join("versions").join(inner);

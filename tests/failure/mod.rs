@@ -14,4 +14,4 @@ mod pseudo;
 mod read_only;
 mod sources;
 
-pub(crate) use damage::{VICTIM, damaged, find};
+pub(crate) use damage::{VICTIM, damaged};

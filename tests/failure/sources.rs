@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::support::command::{icecore, run, run_tool};
+use crate::support::encrypt::init_words;
 use crate::support::fixture::plain_tree;
 use crate::support::generate::{directory, file, mode};
 use crate::support::need::is_root;
@@ -47,7 +48,7 @@ fn an_unreadable_file_and_directory_are_reported_and_the_rest_is_saved() {
         }
         run(&mut command)
     };
-    as_user(&["init"]).expect(0);
+    as_user(&init_words()).expect(0);
     let created = as_user(&["create", "."]).expect(3);
     for name in ["m-secret-file", "n-secret-directory"] {
         let lines = created.error().lines().filter(|line| line.contains(name)).count();

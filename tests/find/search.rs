@@ -8,6 +8,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::command::{Outcome, finish, run_tool};
+use crate::support::encrypt::is_encrypted;
 use crate::support::fixture::Fixture;
 use crate::support::generate::{directory, file, mode, wide};
 use crate::support::need::require_fuse;
@@ -148,7 +149,9 @@ fn content_is_found_by_its_hash_and_by_a_chunk() {
     });
     let sum = run_tool("sha256sum", [fixture.source.join("original")]).text();
     let sum = sum.split(' ').next().expect("a sum");
-    for option in ["--content-hash", "--chunk"] {
+    // With a key, the id of a chunk is not the digest of its content.
+    let is_id = !is_encrypted(fixture.repo.path());
+    for option in ["--content-hash", "--chunk"].into_iter().take(1 + usize::from(is_id)) {
         let found = lines(&fixture.repo, &[option, sum]);
         let names: Vec<_> = found.iter().map(|one| one["path"].as_str().expect("a path")).collect();
         assert_eq!(names.len(), 2, "{option}: {names:?}");

@@ -11,6 +11,7 @@ use icecore::store::{Batch, Durability, Family};
 
 use super::{Past, ids_in};
 use crate::support::command::finish;
+use crate::support::encrypt::{give_password_by_default, key_of};
 
 const TIMES: [&str; 4] = [
     "2026-03-01T23:59:59Z",
@@ -85,6 +86,7 @@ fn ctrl_c_ends_a_question_with_130_and_changes_nothing() {
     let mut command = Command::new("script");
     command.args(["-qec", &past.terminal_line("delete latest"), "/dev/null"]).env("TZ", "UTC");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    give_password_by_default(&mut command);
     let mut child = command.spawn().expect("script starts");
     let mut shown = Vec::new();
     let output = child.stdout.as_mut().expect("it is piped");
@@ -119,7 +121,9 @@ fn one_pinned_snapshot_among_several_refuses_all_of_them() {
 fn a_snapshot_whose_manifest_is_damaged_is_deleted_by_its_id() {
     let (past, ids) = Past::of(&TIMES);
     let id: SnapshotId = ids[1].parse().expect("an id");
-    let writer = Writer::open(past.repo.path(), None, "test", Duration::from_secs(10), &Silent);
+    let key = key_of(past.repo.path());
+    let writer =
+        Writer::open(past.repo.path(), key.as_ref(), "test", Duration::from_secs(10), &Silent);
     let writer = writer.expect("it opens");
     let mut batch = Batch::new();
     batch.put(Family::Snapshots, *id.as_bytes(), b"nonsense".to_vec());

@@ -7,6 +7,7 @@ use crate::support::fixture::Fixture;
 use crate::support::generate::{directory, file};
 use crate::support::repo::count_of;
 use crate::support::rng::Rng;
+use crate::support::rot::rot_chunk;
 
 #[test]
 fn a_damaged_file_is_named_and_not_written_and_all_others_come() {
@@ -17,7 +18,7 @@ fn a_damaged_file_is_named_and_not_written_and_all_others_come() {
         file(&source.join("victim"), &victim);
         file(&directory(&source.join("with")).join("after"), &rng.bytes(30_000));
     }));
-    place.fixture.repo.rot(&victim);
+    rot_chunk(&place.fixture.repo, victim.len());
     let summary = place.summary(&[], 4);
     assert_eq!(count_of(&summary, "damaged"), 1, "{summary}");
     assert!(summary["messages"][0].to_string().contains("victim"), "{summary}");

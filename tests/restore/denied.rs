@@ -11,6 +11,7 @@ use super::place::COPY;
 use crate::support::args;
 use crate::support::command::{Outcome, icecore, run, run_tool};
 use crate::support::compare::assert_same;
+use crate::support::encrypt::init_words;
 use crate::support::generate::{directory, file, mode};
 use crate::support::need::require_root;
 use crate::support::repo::count_of;
@@ -39,7 +40,7 @@ impl User {
     /// Gives the user's home to the user, and makes a repository of it.
     fn begin(&self) {
         run_tool("chown", args!["-R", "65534:65534", &self.home]);
-        self.run(["init"]).expect(0);
+        self.run(init_words()).expect(0);
     }
 
     fn command(&self) -> Command {
@@ -93,7 +94,7 @@ fn files_of_others_come_as_ones_own_and_what_only_root_may_is_listed() {
     crate::support::generate::xattr(&source.join("file"), "trusted.t", b"1");
     run_tool("chown", args!["-R", "0:0", &source]);
     let repo = user.home.join("repo");
-    run(Command::new(icecore()).arg("-r").arg(&repo).arg("init")).expect(0);
+    run(Command::new(icecore()).arg("-r").arg(&repo).args(init_words())).expect(0);
     let mut create = Command::new(icecore());
     create.arg("-r").arg(&repo).args(["create", "source"]).current_dir(&user.home);
     run(&mut create).expect(0);

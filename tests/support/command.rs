@@ -7,6 +7,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use super::encrypt::give_password_by_default;
+
 /// The longest that one program may run.
 const TIME_MAX: Duration = Duration::from_secs(400);
 /// How long output may stay open behind a program's end.
@@ -102,6 +104,7 @@ pub(crate) fn code_of(status: ExitStatus) -> i32 {
 
 /// Runs a command to its end.
 pub(crate) fn run(command: &mut Command) -> Outcome {
+    give_password_by_default(command);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     finish(child, &format!("{command:?}"))

@@ -3,6 +3,7 @@
 pub(crate) mod command;
 pub(crate) mod compare;
 mod compare_test;
+pub(crate) mod encrypt;
 pub(crate) mod fixture;
 pub(crate) mod frail;
 pub(crate) mod frail_disk;
@@ -13,6 +14,7 @@ pub(crate) mod mount;
 pub(crate) mod need;
 pub(crate) mod repo;
 pub(crate) mod rng;
+pub(crate) mod rot;
 pub(crate) mod scratch;
 pub(crate) mod small_disk;
 pub(crate) mod tools;

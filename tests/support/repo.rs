@@ -1,8 +1,8 @@
 //! A repository in a directory of its own, and the commands on it.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::command::{Outcome, finish, icecore, run};
+use super::encrypt::{encrypts, give_password, give_password_by_default, init_words, is_encrypted};
 use super::scratch::Scratch;
 
 /// A repository.
@@ -70,16 +71,14 @@ impl Repo {
         arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
     ) -> Command {
         let mut command = plain_command();
-        let arguments: Vec<OsString> =
-            arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
-        let is_init = arguments.first().is_some_and(|word| word == "init");
-        command.current_dir(&self.directory).arg("-r").arg(&self.path).args(arguments);
-        if is_init && encrypts() {
-            command.args(["--encrypt", "--kdf-memory", "1MiB", "--kdf-passes", "1"]);
+        command.current_dir(&self.directory).arg("-r").arg(&self.path);
+        let mut arguments = arguments.into_iter().map(|word| word.as_ref().to_owned()).peekable();
+        let is_init = arguments.next_if(|word| word == "init").is_some();
+        if is_init {
+            command.args(init_words());
         }
-        if (is_init && encrypts()) || self.path.join("keys").is_dir() {
-            command.env("ICECORE_PASSWORD", PASSWORD);
-        }
+        command.args(arguments);
+        give_password(&mut command, is_init && encrypts() || is_encrypted(&self.path));
         command
     }
 
@@ -132,23 +131,6 @@ impl Repo {
     #[track_caller]
     pub(crate) fn gc(&self) -> Value {
         self.ok(["gc", "--json", "--max-unused", "0"]).last_json_line()
-    }
-
-    /// Changes one byte in the middle of incompressible content of 6032 bytes or
-    /// more, where the store holds it as it is.
-    #[track_caller]
-    pub(crate) fn rot(&self, content: &[u8]) {
-        for entry in std::fs::read_dir(self.path.join("db")).expect("it can be listed").flatten() {
-            let bytes = std::fs::read(entry.path()).unwrap_or_default();
-            let window = &content[6000..6032];
-            if let Some(at) = bytes.windows(window.len()).position(|part| part == window) {
-                let options = std::fs::OpenOptions::new().write(true).open(entry.path());
-                let table = options.expect("it can be opened");
-                table.write_all_at(&[window[0] ^ 1], at as u64).expect("it can be written");
-                return;
-            }
-        }
-        panic!("the content is not in the store as it is");
     }
 
     /// Bytes that it takes on disk, beside those that it sets aside.
@@ -209,14 +191,6 @@ impl Repo {
     }
 }
 
-/// The password of encrypted repositories.
-pub(crate) const PASSWORD: &str = "correct horse";
-
-/// Whether all repositories of this run are to be encrypted.
-pub(crate) fn encrypts() -> bool {
-    std::env::var_os("ICECORE_TEST_ENCRYPT").is_some_and(|value| value == "1")
-}
-
 /// A command that stands still (SIGSTOP). Killed if it is dropped.
 pub(crate) struct Frozen(Option<Child>);
 
@@ -254,6 +228,7 @@ pub(crate) fn plain_command() -> Command {
         }
     }
     command.env("NO_COLOR", "1").env("LC_ALL", "C.UTF-8").env("TZ", "UTC");
+    give_password_by_default(&mut command);
     command
 }
 
