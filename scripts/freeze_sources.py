@@ -16,6 +16,10 @@ import subprocess
 import sys
 
 SECOND = 1_000_000_000
+# Files of a directory of several pages, and how their names begin, which decides where
+# a page ends.
+MANY = int(os.environ.get("MANY", "2600"))
+BEGINNING = os.environ.get("BEGINNING", "")
 
 
 def put(path, content, mode=0o644):
@@ -75,9 +79,9 @@ def make(tree):
     os.makedirs(deep)
     put(deep + "/bottom", b"bottom\n")
     os.mkdir("many")
-    for number in range(2600):
-        put(f"many/{number:05}", f"content {number % 7}\n".encode())
-    put("many/02601", b"too large for a tree entry " * 20)
+    for number in range(MANY):
+        put(f"many/{BEGINNING}{number:05}", f"content {number % 7}\n".encode())
+    put(f"many/{BEGINNING}{MANY + 1:05}", b"too large for a tree entry " * 20)
     settle(".")
 
 
@@ -88,7 +92,7 @@ def change(tree):
     put("added", b"added\n")
     os.remove("empty")
     os.rename("one-chunk", "renamed")
-    put("many/01300", b"changed in the middle\n")
+    put(f"many/{BEGINNING}{MANY // 2:05}", b"changed in the middle\n")
     os.chmod("sticky", 0o700)
     settle(".")
 
