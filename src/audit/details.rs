@@ -21,7 +21,6 @@ const OPERATION: &str = "operation";
 
 /// How the paths and facts of an event are written.
 #[derive(Clone, Debug, Default)]
-#[expect(clippy::large_enum_variant, reason = "there is one for each command")]
 pub enum Details {
     /// As they are: the repository is not encrypted.
     #[default]

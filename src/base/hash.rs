@@ -11,6 +11,8 @@ use std::fmt;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest, Sha256};
 
+use crate::base::locked::Locked;
+
 /// Bytes of a digest.
 pub const DIGEST_BYTES: usize = 32;
 
@@ -42,9 +44,9 @@ pub fn short(tag: &[u8], parts: &[&[u8]]) -> u64 {
     leading_u64(&digest)
 }
 
-/// A key under which digests become ids. Wiped when it is dropped.
+/// A key under which digests become ids. Out of the swap, and wiped when it is dropped.
 #[derive(Clone)]
-pub struct IdKey(Hmac<Sha256>);
+pub struct IdKey(Locked<Hmac<Sha256>>);
 
 impl IdKey {
     /// Prepares a key.
@@ -53,13 +55,13 @@ impl IdKey {
         // A key shorter than a block of the hash is filled up with zeros.
         let mut block = [0; 64];
         block.iter_mut().zip(key).for_each(|(byte, key)| *byte = *key);
-        Self(Hmac::new(&block.into()))
+        Self(Locked::new(Hmac::new(&block.into())))
     }
 
     /// Returns the HMAC-SHA-256 of a digest.
     #[must_use]
     pub fn mac(&self, digest: &Digest256) -> Digest256 {
-        self.0.clone().chain_update(digest).finalize().into_bytes().into()
+        Hmac::clone(&self.0).chain_update(digest).finalize().into_bytes().into()
     }
 }
 

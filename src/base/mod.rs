@@ -1,6 +1,6 @@
 //! The ground that every layer stands on: ids, names, limits, codec, time,
-//! calendar, progress, opening files of one's own, and which file systems are
-//! made up.
+//! calendar, progress, opening files of one's own, memory for secrets, and which file
+//! systems are made up.
 //!
 //! Imports: nothing of ours.
 
@@ -11,6 +11,7 @@ pub mod format;
 pub mod hash;
 pub mod id;
 pub mod limits;
+pub mod locked;
 pub mod mounts;
 pub mod name;
 pub mod progress;

@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{
-    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
-};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::base::time::Timestamp;
 use crate::cli::args::GlobalArguments;
@@ -122,7 +120,7 @@ impl Context {
 
     /// Uses a key that somebody else has unlocked.
     pub(crate) fn set_key(&self, key: MasterKey) {
-        conceal();
+        secrets::conceal();
         self.key.get_or_init(|| Some(key));
     }
 
@@ -258,9 +256,17 @@ impl Context {
         Err(CommandError::Refused(NOT_CONFIRMED.to_owned()))
     }
 
-    /// Reads a line of standard input. A signal ends that: reading alone would go
-    /// on, since signals are noted and interrupt nothing.
+    /// Reads a line of standard input.
     pub(crate) fn answer(&self, otherwise: &str) -> Result<String, CommandError> {
+        self.wait_for_answer(otherwise)?;
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer).map_err(CommandError::io("read the answer"))?;
+        Ok(answer)
+    }
+
+    /// Waits until there is an answer on standard input. A signal ends that: reading
+    /// alone would go on, since signals are noted and interrupt nothing.
+    pub(crate) fn wait_for_answer(&self, otherwise: &str) -> Result<(), CommandError> {
         let stdin = io::stdin();
         let timeout = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
         loop {
@@ -270,13 +276,10 @@ impl Context {
             }
             match poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&timeout)) {
                 Ok(0) | Err(Errno::INTR) => {}
-                Ok(_) => break,
+                Ok(_) => return Ok(()),
                 Err(error) => return Err(CommandError::io("wait for the answer")(error.into())),
             }
         }
-        let mut answer = String::new();
-        stdin.read_line(&mut answer).map_err(CommandError::io("read the answer"))?;
-        Ok(answer)
     }
 }
 
@@ -297,7 +300,6 @@ pub(crate) fn unlock(context: &Context) -> Result<Option<Unlocked>, CommandError
     if ring.files.is_empty() && ring.damaged.is_empty() {
         return Err(RepositoryError::NoKeys { path: context.repository.clone() }.into());
     }
-    conceal();
     let credential = match given {
         Some(credential) => Some(credential),
         None if ring.takes(KeyKind::Password) => secrets::ask(context)?,
@@ -309,13 +311,6 @@ pub(crate) fn unlock(context: &Context) -> Result<Option<Unlocked>, CommandError
         audit::password_refused(context, what);
     }
     Ok(Some(outcome?))
-}
-
-/// Keeps what this process knows out of core dumps and from other processes of the
-/// same user.
-fn conceal() {
-    // Refused nowhere; a kernel that does leaves things as they are.
-    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, CommandError> {

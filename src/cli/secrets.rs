@@ -9,14 +9,17 @@
 //! 5. Whoever sits at the terminal.
 
 use std::env;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use clap::Args;
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
+};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -28,6 +31,8 @@ use crate::crypto::{Credential, KEY_BYTES, Secret};
 
 /// Bytes that are read of a password or a key at most.
 const BYTES_MAX: u64 = 64 << 10;
+/// Bytes of a line that a terminal gives at most.
+const LINE_BYTES_MAX: usize = 4096;
 
 /// Where the password or the key of a repository comes from.
 #[derive(Clone, Debug, Default, Args, Deserialize)]
@@ -78,6 +83,9 @@ impl SecretSource {
 
     /// Reads what it names.
     pub(crate) fn read(&self, context: &Context) -> Result<Option<Credential>, CommandError> {
+        if self.is_given() {
+            conceal();
+        }
         if let Some(file) = &self.key_file {
             return read_key(file).map(Some);
         }
@@ -101,12 +109,24 @@ impl SecretSource {
     }
 }
 
+/// Keeps what this process knows out of core dumps and from other processes of the
+/// same user. Called before any secret is read.
+pub(crate) fn conceal() {
+    // Refused nowhere; a kernel that does leaves things as they are. No core is made of
+    // a process that is not dumpable, whatever its limit. The limit, which may be raised
+    // again, speaks for the programs that it starts and that inherit its environment.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    let limit = getrlimit(Resource::Core);
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), ..limit });
+}
+
 /// Returns the credential that was given for the repository, without asking.
 pub(crate) fn given(context: &Context) -> Result<Option<Credential>, CommandError> {
     if context.secrets.is_given() {
         return context.secrets.read(context);
     }
     if let Some(password) = env::var_os("ICECORE_PASSWORD").filter(|text| !text.is_empty()) {
+        conceal();
         return Ok(Some(Credential::Password(Zeroizing::new(password.into_vec()))));
     }
     SecretSource::of_environment().read(context)
@@ -186,20 +206,30 @@ pub(crate) fn ask_new(context: &Context) -> Result<Credential, CommandError> {
 }
 
 fn ask_line(context: &Context, prompt: &str) -> Result<Credential, CommandError> {
-    let _ = write!(io::stderr(), "{prompt}");
-    let answer = {
+    conceal();
+    let mut line = Zeroizing::new([0; LINE_BYTES_MAX]);
+    let length = {
+        // First of all: who answers the prompt at once is not shown either.
         let _quiet = Quiet::begin()?;
-        context.answer("No password was given; nothing was changed")
+        let _ = write!(io::stderr(), "{prompt}");
+        let answered = context.wait_for_answer("No password was given; nothing was changed");
+        // Past the buffer of standard input, which nobody wipes.
+        let read = |()| {
+            let read = rustix::io::retry_on_intr(|| rustix::io::read(io::stdin(), &mut line[..]));
+            read.map_err(|error| CommandError::io("read the password")(error.into()))
+        };
+        answered.and_then(read)
     };
     let _ = writeln!(io::stderr());
-    let answer = Zeroizing::new(answer?);
-    let line = answer.trim_end_matches(['\n', '\r']);
+    let line = line.get(..length?).unwrap_or_default();
+    let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
+    let end = line.iter().rposition(|byte| !is_end(byte)).map_or(0, |last| last + 1);
+    let line = line.get(..end).unwrap_or_default();
     if line.is_empty() {
         let problem = "An empty password is none; nothing was changed";
         return Err(CommandError::Refused(problem.to_owned()));
     }
-    let bytes = OsStr::new(line).as_bytes().to_vec();
-    Ok(Credential::Password(Zeroizing::new(bytes)))
+    Ok(Credential::Password(Zeroizing::new(line.to_vec())))
 }
 
 /// Keeps the terminal from showing what is typed until it is dropped.

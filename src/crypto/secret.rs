@@ -4,9 +4,10 @@ use std::fmt;
 
 use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
-use zeroize::Zeroize as _;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::base::id::parse_hex;
+use crate::base::locked::Locked;
 
 /// Bytes of every key.
 pub const KEY_BYTES: usize = 32;
@@ -33,21 +34,15 @@ pub fn random<const N: usize>() -> Result<[u8; N], RandomnessError> {
     Ok(bytes)
 }
 
-/// A key, wiped when it is dropped.
+/// A key, out of the swap, and wiped when its last clone is dropped.
 #[derive(Clone)]
-pub struct Secret([u8; KEY_BYTES]);
-
-impl Drop for Secret {
-    fn drop(&mut self) {
-        self.0.zeroize();
-    }
-}
+pub struct Secret(Locked<Zeroizing<[u8; KEY_BYTES]>>);
 
 impl Secret {
     /// Wraps a key, and wipes where it came from.
     #[must_use]
     pub fn take(bytes: &mut [u8; KEY_BYTES]) -> Self {
-        let secret = Self(*bytes);
+        let secret = Self(Locked::new(Zeroizing::new(*bytes)));
         bytes.zeroize();
         secret
     }
@@ -57,7 +52,7 @@ impl Secret {
     /// # Errors
     /// As [`random`].
     pub fn generate() -> Result<Self, RandomnessError> {
-        Ok(Self(random()?))
+        Ok(Self::take(&mut random()?))
     }
 
     /// Returns the key that 64 hexadecimal digits mean.
@@ -68,7 +63,7 @@ impl Secret {
 
     /// The bytes of the key.
     #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; KEY_BYTES] {
+    pub fn as_bytes(&self) -> &[u8; KEY_BYTES] {
         &self.0
     }
 }

@@ -16,6 +16,7 @@ use aes::cipher::{Array, BlockCipherEncrypt as _, KeyInit as _};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, Tag, UnboundKey};
 use zeroize::{Zeroize as _, Zeroizing};
 
+use crate::base::locked::Locked;
 use crate::crypto::secret::{RandomnessError, Secret, random};
 
 /// Bytes of a nonce.
@@ -43,15 +44,19 @@ pub enum SealError {
     Forged,
 }
 
-/// A key that seals messages. Wiped when it is dropped.
+/// A key that seals messages. Out of the swap, and wiped when its last clone is
+/// dropped.
 #[derive(Clone)]
-pub struct SealingKey {
+pub struct SealingKey(Locked<Prepared>);
+
+/// What derives the keys of messages.
+struct Prepared {
     /// Wiped by itself.
     cipher: Aes256,
     subkey: Block,
 }
 
-impl Drop for SealingKey {
+impl Drop for Prepared {
     fn drop(&mut self) {
         self.subkey.zeroize();
     }
@@ -67,7 +72,8 @@ impl SealingKey {
         cipher.encrypt_block(&mut block);
         let number = u128::from_be_bytes(block.0);
         let carry = if number >> 127 == 1 { 0x87 } else { 0 };
-        Self { cipher, subkey: (number << 1 ^ carry).to_be_bytes() }
+        let subkey = (number << 1 ^ carry).to_be_bytes();
+        Self(Locked::new(Prepared { cipher, subkey }))
     }
 
     /// Appends the sealed form of what `plain` writes to `target`: a random nonce,
@@ -128,13 +134,13 @@ impl SealingKey {
     fn message_key(&self, nonce: &[u8; NONCE_BYTES]) -> Result<(LessSafeKey, Nonce), SealError> {
         let (first, second) = nonce.split_at(HALF);
         let block = |counter: u8| {
-            let mut block: Block = self.subkey;
+            let mut block: Block = self.0.subkey;
             let input = [0, counter, b'X', 0].into_iter().chain(first.iter().copied());
             block.iter_mut().zip(input).for_each(|(byte, input)| *byte ^= input);
             Array(block)
         };
         let mut blocks = [block(1), block(2)];
-        self.cipher.encrypt_blocks(&mut blocks);
+        self.0.cipher.encrypt_blocks(&mut blocks);
         let mut key = Zeroizing::new([0; 32]);
         for (half, block) in key.chunks_exact_mut(16).zip(&mut blocks) {
             half.copy_from_slice(&block.0);

@@ -94,7 +94,6 @@ pub enum EnvelopeError {
 
 /// Makes and opens the envelopes of a repository.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one for each open repository")]
 pub enum Envelopes {
     /// Of one that is not encrypted.
     Plain,

@@ -2,6 +2,8 @@
 //! whoever writes to their files can achieve.
 
 mod keys;
+mod memory;
+mod prompt;
 mod secrecy;
 mod tampering;
 

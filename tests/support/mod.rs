@@ -17,6 +17,7 @@ pub(crate) mod rng;
 pub(crate) mod rot;
 pub(crate) mod scratch;
 pub(crate) mod small_disk;
+pub(crate) mod terminal;
 pub(crate) mod tools;
 pub(crate) mod tree;
 mod tree_test;

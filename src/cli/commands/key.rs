@@ -15,6 +15,7 @@ use crate::cli::context::{Context, unlock};
 use crate::cli::exit::{CommandError, Outcome};
 use crate::cli::key_options::{KeyAction, NewSecret};
 use crate::cli::output::{Output, path_text};
+use crate::cli::secrets::conceal;
 use crate::crypto::{MasterKey, from_paper, to_paper};
 use crate::repository::{Config, Keyring, Layout, RepositoryError, Unlocked};
 
@@ -148,6 +149,7 @@ fn import(
 }
 
 fn read_paper(context: &Context, file: Option<&Path>) -> Result<Zeroizing<String>, CommandError> {
+    conceal();
     let mut text = Zeroizing::new(String::with_capacity(4096));
     let read = match file {
         Some(file) => File::open(file)

@@ -1,0 +1,92 @@
+//! Somebody at a terminal who is asked for the password.
+
+use super::Locked;
+use crate::support::command::{icecore, run};
+use crate::support::terminal::Terminal;
+
+const ASKED: &str = "repo: ";
+
+impl Locked {
+    /// A shell's words for a command on the repository.
+    fn line(&self, words: &str) -> String {
+        format!("{} -r {} {words}", icecore(), self.repo().display())
+    }
+}
+
+#[test]
+fn what_is_typed_at_the_prompt_opens_and_is_not_shown() {
+    let locked = Locked::new();
+    let id = locked.create(&[]);
+    let mut terminal =
+        Terminal::start(&format!("echo ready; read canary; {}; stty -a", locked.line("list")));
+    terminal.wait_for("ready\r\n");
+    terminal.keys("canary\n");
+    terminal.wait_for("canary\r\n");
+    terminal.wait_for(ASKED);
+    terminal.keys("first\n");
+    let (code, shown) = terminal.end();
+    assert_eq!(code, 0, "{shown}");
+    assert!(shown.contains(&id[..12]) && !shown.contains("first"), "{shown}");
+    assert!(shown.contains(" echo "), "it shows what is typed again: {shown}");
+}
+
+#[test]
+fn a_wrong_password_at_the_prompt_ends_with_12_and_is_logged() {
+    let locked = Locked::new();
+    let mut terminal = Terminal::start(&locked.line("list"));
+    terminal.wait_for(ASKED);
+    terminal.keys("frist\n");
+    let (code, shown) = terminal.end();
+    assert_eq!(code, 12, "{shown}");
+    assert!(shown.contains("Wrong password") && !shown.contains("frist"), "{shown}");
+    let events = run(&mut locked.command(&["log", "--json"])).expect(0).text();
+    assert_eq!(events.matches("backup.password.refused").count(), 1, "{events}");
+    let mut terminal = Terminal::start(&locked.line("list"));
+    terminal.wait_for(ASKED);
+    terminal.keys("\n");
+    let (code, shown) = terminal.end();
+    assert_eq!(code, 14, "{shown}");
+    assert!(shown.contains("empty"), "{shown}");
+}
+
+#[test]
+fn ctrl_c_at_the_prompt_ends_with_130_and_the_terminal_shows_what_is_typed_again() {
+    let locked = Locked::new();
+    // The shell goes on, and says how it ended.
+    let line = format!("trap : INT; {}; echo code $?; stty -a", locked.line("list"));
+    let mut terminal = Terminal::start(&line);
+    terminal.wait_for(ASKED);
+    terminal.keys("fir\x03");
+    let (_, shown) = terminal.end();
+    assert!(shown.contains("code 130") && shown.contains(" echo "), "{shown}");
+    assert!(!shown.contains("fir\r"), "{shown}");
+}
+
+#[test]
+fn a_new_password_is_asked_for_twice_and_must_be_the_same() {
+    let locked = Locked::new();
+    std::fs::remove_dir_all(locked.repo()).unwrap();
+    let init = locked.line("init --encrypt --kdf-memory 1MiB");
+    for (again, expected) in [("secnod\n", 14), ("second\n", 0)] {
+        let mut terminal = Terminal::start(&init);
+        terminal.wait_for("New password: ");
+        terminal.keys("second\n");
+        terminal.wait_for("once more: ");
+        terminal.keys(again);
+        let (code, shown) = terminal.end();
+        assert_eq!(code, expected, "{shown}");
+        assert!(!shown.contains("second") && !shown.contains("secnod"), "{shown}");
+        assert_eq!(locked.repo().join("config").exists(), code == 0, "{shown}");
+    }
+    // Only the first line of the file counts.
+    locked.run("second", &["list", "-q"]).expect(0);
+    let mut terminal = Terminal::start(&locked.line("key add --kdf-memory 1MiB"));
+    terminal.wait_for(ASKED);
+    terminal.keys("second\n");
+    terminal.wait_for("New password: ");
+    terminal.keys("first\n");
+    terminal.wait_for("once more: ");
+    terminal.keys("first\n");
+    assert_eq!(terminal.end().0, 0);
+    locked.run("first", &["list", "-q"]).expect(0);
+}
