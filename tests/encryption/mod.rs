@@ -4,6 +4,7 @@
 mod keys;
 mod memory;
 mod prompt;
+mod rekey;
 mod secrecy;
 mod tampering;
 
