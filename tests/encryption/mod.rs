@@ -3,8 +3,10 @@
 
 mod keys;
 mod memory;
+mod mounting;
 mod prompt;
 mod rekey;
+mod same;
 mod secrecy;
 mod tampering;
 

@@ -136,16 +136,21 @@ fn sloppy_passes_over_unknown_options_and_fake_mounts_nothing() {
     assert!(!is_mounted(&place.point), "mounted twice");
 }
 
-/// In a mount namespace of its own, where the helpers are in /sbin.
-const WITH_MOUNT: &str = r#"
+/// In a mount namespace of its own: the helpers are in /sbin.
+const HELPERS: &str = r#"
 set -euo pipefail
-work=$1 icecore=$2 repo=$3 point=$4 listing=$5
+work=$1 point=$2 icecore=$3 repo=$4
 trap 'umount -l "$point" 2>/dev/null || true' EXIT
 mount -t tmpfs icecore-test "$work"
 mkdir "$work/upper" "$work/work"
 sbin=$(readlink -f /sbin)
 mount -t overlay icecore-test -o "lowerdir=$sbin,upperdir=$work/upper,workdir=$work/work" "$sbin"
 for name in mount.icecore mount.fuse.icecore; do ln -s "$icecore" "$sbin/$name"; done
+"#;
+
+/// Behind [`HELPERS`].
+const WITH_MOUNT: &str = r#"
+listing=$5
 printf '%s %s icecore defaults,noauto,nofail,allow_other,x-systemd.automount 0 0\n' \
     "$repo" "$point" > "$work/fstab"
 shown() {
@@ -183,25 +188,36 @@ code=0; mount -t icecore -o ro "$repo/none" "$point" || code=$?
 
 #[test]
 fn mount_itself_finds_the_helper_for_both_types_and_for_a_line_of_fstab() {
+    let fixture = Fixture::plain();
+    let listing = fixture.scratch.join("listing");
+    std::fs::write(&listing, format!("{}\n", fixture.id)).expect("it can be written");
+    let words = args![icecore(), fixture.repo.path(), &listing];
+    let Some(told) = with_mount(WITH_MOUNT, &words) else { return };
+    let expected = "is mounted read-only, as snapshots are";
+    assert_eq!(told.matches(expected).count(), 1, "only `defaults` asks for rw: {told}");
+}
+
+/// Runs a script where mount(8) finds the helpers, and returns what it said on standard
+/// error. Its first words are the program and the repository. Nothing if that cannot be
+/// done here.
+pub(crate) fn with_mount(script: &str, words: &[std::ffi::OsString]) -> Option<String> {
     if !require_fuse() || !require_root("a mount namespace") {
-        return;
+        return None;
     }
     let unshare = ["--mount", "--propagation", "private"];
     if try_tool("unshare", unshare.iter().chain(&["true"])).code != 0 {
-        return eprintln!("SKIPPED: no mount namespace can be made");
+        eprintln!("SKIPPED: no mount namespace can be made");
+        return None;
     }
-    let fixture = Fixture::plain();
     let scratch = Scratch::new();
     let (work, point) = (scratch.mkdir("work"), scratch.mkdir("mnt"));
-    let listing = scratch.join("listing");
-    std::fs::write(&listing, format!("{}\n", fixture.id)).expect("it can be written");
-    let mut words =
-        args![unshare[0], unshare[1], unshare[2], "bash", "-c", WITH_MOUNT, "bash"].to_vec();
-    words.extend(args![&work, icecore(), fixture.repo.path(), &point, &listing]);
-    let told = run_tool("unshare", words).error();
-    let expected = "is mounted read-only, as snapshots are";
-    assert_eq!(told.matches(expected).count(), 1, "only `defaults` asks for rw: {told}");
+    let script = format!("{HELPERS}{script}");
+    let mut all = args![unshare[0], unshare[1], unshare[2], "bash", "-c", script, "bash"].to_vec();
+    all.extend(args![&work, &point]);
+    all.extend_from_slice(words);
+    let told = run_tool("unshare", all).error();
     wait_until("nothing is left", 10, || !is_mounted(&point));
+    Some(told)
 }
 
 #[test]

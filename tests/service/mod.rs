@@ -2,7 +2,7 @@
 //! it.
 
 mod control;
-mod helper;
+pub(crate) mod helper;
 mod leftovers;
 mod network;
 mod notify;
