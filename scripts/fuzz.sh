@@ -17,13 +17,19 @@ fi
 
 if cargo fuzz --version >/dev/null 2>&1 && rustup toolchain list | grep -q nightly; then
     # RocksDB is only linked, never fuzzed: a library that is there already spares
-    # building it once more.
+    # building it once more, with instruments that slow everything down.
+    library="$(find "$CARGO_TARGET_DIR/release/build" -name librocksdb.a 2>/dev/null | head -n 1)"
+    if [ -n "$library" ]; then
+        ROCKSDB_LIB_DIR="$(dirname "$library")"
+        export ROCKSDB_LIB_DIR ROCKSDB_STATIC=1
+    fi
+    export CARGO_TARGET_DIR="$CARGO_TARGET_DIR/fuzz"
     for target in "${targets[@]}"; do
         say "cargo fuzz: $target for $seconds s"
         mkdir -p "fuzz/corpus/$target" "fuzz/regressions/$target"
         cargo +nightly fuzz run "$target" "fuzz/corpus/$target" "fuzz/regressions/$target" -- \
-            -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -max_len=65536
-        cargo +nightly fuzz cmin "$target" || true
+            -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -max_len=65536 \
+            -print_final_stats=1
     done
 else
     say "cargo-fuzz or a nightly compiler is not there: the driver on stable, $seconds s each"

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use crate::audit::AuditLog;
+use crate::audit::{AuditLog, Query};
 use crate::base::calendar::{Period, Span, Zone};
 use crate::base::codec::Decoder;
 use crate::base::hash::sha256;
@@ -18,6 +18,9 @@ use crate::repository::{Config, Layout, Locator, decoders, envelope};
 
 /// Bytes that an envelope may open to.
 const PLAIN_BYTES_MAX: usize = 1 << 20;
+
+/// Segments of a log.
+const SEGMENTS_MAX: usize = 3;
 
 /// A directory of this process for targets that need files.
 pub(super) fn directory() -> &'static PathBuf {
@@ -137,20 +140,49 @@ pub(super) fn event(input: &[u8]) {
     while decoder.number().is_ok() {}
 }
 
-/// The whole log: the input is its first segment.
+/// The whole log: the input is its segments, parted by `#`, and behind a second
+/// `#` in a row its anchor. What a proof calls unbroken is what is shown.
 pub(super) fn log(input: &[u8]) {
     let layout = Layout::new(directory());
-    if fs::write(layout.log().join("segment-000001.json"), input).is_err() {
+    let (segments, anchor) = match input.windows(2).position(|two| two == b"##") {
+        Some(at) => (&input[..at], Some(&input[at + 2..])),
+        None => (input, None),
+    };
+    let _ = fs::remove_file(layout.log().join("anchor.json"));
+    let mut parts = segments.split(|byte| *byte == b'#');
+    for number in 1..=SEGMENTS_MAX {
+        let path = layout.log().join(format!("segment-{number:06}.json"));
+        let done = match parts.next() {
+            Some(part) => fs::write(path, part),
+            None => fs::remove_file(path).or(Ok(())),
+        };
+        if done.is_err() {
+            return;
+        }
+    }
+    if let Some(anchor) = anchor
+        && fs::write(layout.log().join("anchor.json"), anchor).is_err()
+    {
         return;
     }
     let log = AuditLog::new(&layout);
-    let mut shown = 0;
-    let _ = log.visit(&crate::audit::Query::default(), &mut |event| {
+    let (mut shown, mut events) = (0, 0_u64);
+    let visited = log.visit(&Query::default(), &mut |event| {
         shown += event.line().len();
+        events += 1;
         std::ops::ControlFlow::Continue(())
     });
     assert!(shown <= input.len());
-    let _ = log.verify(None);
+    let Ok(proof) = log.verify(None) else { return };
+    if visited.is_ok() && anchor.is_none() && proof.broken.is_none() {
+        assert_eq!(proof.events, events, "what is proven is not what is shown");
+    }
+    for query in [
+        Query { limit: Some(2), ..Query::default() },
+        Query { is_newest_first: true, ..Query::default() },
+    ] {
+        let _ = log.visit(&query, &mut |_| std::ops::ControlFlow::Continue(()));
+    }
 }
 
 pub(super) fn time(input: &[u8]) {

@@ -11,7 +11,10 @@
 //!
 //! Imports: everything that decodes.
 
+mod compared;
 mod decoders;
+mod forge;
+mod model;
 mod source;
 mod views;
 
@@ -22,7 +25,7 @@ mod tests;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target. `fuzz/fuzz_targets` has a file for each.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
     ("decode_tree", decoders::tree),
     ("decode_chunk_list", decoders::chunk_list),
     ("decode_manifest", decoders::manifest),
@@ -38,6 +41,7 @@ pub const TARGETS: [Target; 16] = [
     ("verify_log", decoders::log),
     ("parse_time", decoders::time),
     ("view_operations", views::view_operations),
+    ("view_model", compared::view_model),
     ("check_repository", views::check_repository),
 ];
 

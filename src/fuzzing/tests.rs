@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::{TARGETS, run};
+use crate::audit::{Actor, AuditLog, EventKind, Record, Rotation};
 use crate::base::codec::Encoder;
 use crate::compression::Compression;
-use crate::repository::envelope;
+use crate::repository::{Layout, envelope};
 
 /// Inputs that each target gets when nobody asks for more.
 const INPUTS: usize = 2000;
@@ -60,7 +61,11 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
         "decode_note" => vec![vec![1, 1, 1, 1, b'x', 1], vec![1, 0, 2, 4, 0]],
         "decode_lease" => vec![[&[1][..], &[3; 64]].concat(), vec![0; 4096]],
         "decode_scan_page" => vec![[&[1][..], &[4; 32], &[1; 10]].concat()],
-        "parse_event" | "verify_log" => vec![EVENT.into()],
+        "parse_event" => vec![EVENT.into()],
+        "verify_log" => vec![honest_log(u64::MAX), honest_log(2), EVENT.into()],
+        "view_model" | "view_operations" | "check_repository" => {
+            (1..20).map(|seed| bytes(seed, 800)).chain([vec![0; 64]]).collect()
+        }
         "parse_time" => ["yesterday", "2026-11-19T03:00", "90d", "1y6m", "@60", "2h ago"]
             .map(|text| text.as_bytes().to_vec())
             .to_vec(),
@@ -72,6 +77,33 @@ const EVENT: &str = "{\"sequence\":1,\"id\":\"00000000000000000000000000000000\"
     \"2026-11-19T03:00:00Z\",\"type\":\"backup.x\",\"actor\":{},\"subject\":{},\"payload\":{},\
     \"previous\":\"0000000000000000000000000000000000000000000000000000000000000000\",\"hash\":\
     \"0000000000000000000000000000000000000000000000000000000000000000\"}\n";
+
+/// Bytes of chance.
+fn bytes(seed: u64, count: usize) -> Vec<u8> {
+    let mut numbers = Numbers(seed);
+    (0..count).map(|_| numbers.next().to_le_bytes()[0]).collect()
+}
+
+/// The segments of a log of three events, of so many events each.
+fn honest_log(segment_events: u64) -> Vec<u8> {
+    let scratch = tempfile::tempdir().unwrap();
+    let layout = Layout::new(scratch.path());
+    fs::create_dir(layout.log()).unwrap();
+    fs::write(layout.config(), super::views::CONFIG).unwrap();
+    let rotation = Rotation { events: segment_events, ..Rotation::default() };
+    let log = AuditLog::new(&layout).with_rotation(rotation);
+    let text = || "somebody".to_owned();
+    let actor = Actor { user: text(), uid: 7, host: text(), pid: 42, program: text() };
+    for kind in [EventKind::RepositoryCreated, EventKind::SnapshotCreated, EventKind::LogPruned] {
+        log.append(&actor, &Record::new(kind).path("/etc").count("files", 5)).unwrap();
+    }
+    let mut names: Vec<_> =
+        fs::read_dir(layout.log()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.sort();
+    let segments = names.iter().filter(|path| path.extension().is_some());
+    let parts: Vec<_> = segments.map(|path| fs::read(path).unwrap()).collect();
+    parts.join(&b'#')
+}
 
 /// Changes an input at a few random places.
 fn change(input: &mut Vec<u8>, numbers: &mut Numbers) {
