@@ -17,6 +17,8 @@ use crate::repository::{Repository, Step};
 
 /// Bytes of holes in one file that are hashed at most: hashing reads them all.
 const HASHED_HOLES_MAX: u64 = 16 << 30;
+/// Zeros in the place of a hole between two looks at whether to stop.
+const ZEROS_BYTES: u64 = 16 << 20;
 
 /// What a format can hold besides files and directories.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +144,7 @@ impl Packer<'_> {
         self.writer.begin(&entry, extents.as_deref()).map_err(ArchiveError::Output)?;
         let holes = content.size - content.data_bytes().min(content.size);
         let mut hash = (self.is_hashing && is_hashed(holes)).then(StreamHash::default);
+        let is_cheap = self.abilities == Abilities::Tar && hash.is_none();
         let (monitor, writer) = (self.monitor, &mut *self.writer);
         read(self.repository, content, &mut |piece| {
             if monitor.cancelled() {
@@ -156,17 +159,25 @@ impl Packer<'_> {
                     writer.data(bytes).map_err(ArchiveError::Output)
                 }
                 Piece::Hole(bytes) => {
-                    if let Some(hash) = &mut hash {
-                        hash_zeros(hash, bytes);
+                    // Where a hole is zeros, there may be more than anybody can wait for.
+                    let most = if is_cheap { u64::MAX } else { ZEROS_BYTES };
+                    let mut left = bytes;
+                    while left > 0 && !monitor.cancelled() {
+                        let piece = left.min(most);
+                        if let Some(hash) = &mut hash {
+                            hash_zeros(hash, piece);
+                        }
+                        monitor.advance(0, piece);
+                        writer.hole(piece).map_err(ArchiveError::Output)?;
+                        left -= piece;
                     }
-                    monitor.advance(0, bytes);
-                    writer.hole(bytes).map_err(ArchiveError::Output)
+                    if left > 0 { Err(ArchiveError::Cancelled) } else { Ok(()) }
                 }
             }
         })
         .map_err(|error| named(error, path))?;
         self.writer.end().map_err(ArchiveError::Output)?;
-        self.packed.bytes += content.size;
+        self.packed.bytes = self.packed.bytes.saturating_add(content.size);
         let digest = hash.map(StreamHash::finish);
         (self.told)(path, content.size, digest.as_ref())?;
         Ok(digest)

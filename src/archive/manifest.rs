@@ -8,6 +8,7 @@ use std::io::{self, BufRead, Write};
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::format::one_line;
 use crate::base::hash::Digest256;
 use crate::base::id::{hex, parse_hex};
 
@@ -214,7 +215,7 @@ impl<W: Write> ManifestWriter<W> {
     ) -> io::Result<()> {
         let separator = if self.totals.files == 0 { "\n" } else { ",\n" };
         self.totals.files += 1;
-        self.totals.bytes += size;
+        self.totals.bytes = self.totals.bytes.saturating_add(size);
         let sha256 = sha256.map(|digest| hex(digest));
         let line = FileLine { path: ByteText::new(path), size, sha256 };
         write!(self.output, "{separator}{}", serde_json::to_string(&line)?)
@@ -242,19 +243,19 @@ pub(super) fn read(
     let head = head.strip_suffix("\"files\":[").and_then(|head| head.strip_suffix(','));
     let head = head.ok_or("its first line does not end in a list of files")?;
     let head: ManifestHead = serde_json::from_str(&format!("{head}}}"))
-        .map_err(|error| format!("its head makes no sense: {error}"))?;
+        .map_err(|error| one_line(&format!("its head makes no sense: {error}")))?;
     if head.format != FORMAT || head.version != VERSION {
         let (format, version) = (&head.format, head.version);
-        return Err(format!(
-            "it is of {format:?} version {version}, which this icecore cannot read"
-        ));
+        return Err(one_line(&format!(
+            "version {version} of {format:?} is none that this icecore can read"
+        )));
     }
     let mut totals = Totals::default();
     loop {
         let text = line(&mut input)?;
         if text.starts_with(']') {
             let tail: Tail = serde_json::from_str(&format!("{{\"files\":[{text}"))
-                .map_err(|error| format!("its end makes no sense: {error}"))?;
+                .map_err(|error| one_line(&format!("its end makes no sense: {error}")))?;
             let same = tail.totals == totals;
             let has_more = !input.fill_buf().map_err(|error| error.to_string())?.is_empty();
             return match (same, has_more) {
@@ -265,7 +266,7 @@ pub(super) fn read(
         }
         let text = text.strip_suffix(',').unwrap_or(&text);
         let entry: FileLine = serde_json::from_str(text)
-            .map_err(|error| format!("a file makes no sense: {error}"))?;
+            .map_err(|error| one_line(&format!("a file makes no sense: {error}")))?;
         let path = entry.path.bytes().ok_or("a path makes no sense")?;
         let digest = match &entry.sha256 {
             Some(digits) => Some(parse_hex(digits).ok_or("a checksum makes no sense")?),

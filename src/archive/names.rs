@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::archive::entry::FoundKind;
 use crate::base::hash::sha256;
 use crate::base::limits::DIRECTORY_DEPTH_MAX;
-use crate::base::name::printable;
+use crate::base::name::shown;
 
 /// Entries of an archive that is not in our order, at most: their names are kept.
 const ENTRIES_MAX: usize = 1 << 22;
@@ -42,10 +42,11 @@ impl Names {
     }
 
     /// Takes the next name, or says why the archive may not hold it. Returns the
-    /// directories above it that no entry told of, topmost first.
-    pub(super) fn take(&mut self, path: &[u8], kind: &FoundKind) -> Result<Vec<Vec<u8>>, String> {
+    /// directories above it that no entry told of, topmost first: how much of the path
+    /// is each. All of them in full could be thousands of times as long.
+    pub(super) fn take(&mut self, path: &[u8], kind: &FoundKind) -> Result<Vec<usize>, String> {
         if path.split(|byte| *byte == b'/').count() > DIRECTORY_DEPTH_MAX {
-            return Err(format!("{} lies too deep", printable(path)));
+            return Err(format!("{} lies too deep", shown(path)));
         }
         let is_directory = *kind == FoundKind::Directory;
         match self {
@@ -67,7 +68,7 @@ impl Names {
 /// `last` holds the names of the last path; behind a directory an empty one stands
 /// for what will be met in it.
 fn ordered(last: &mut Vec<Vec<u8>>, path: &[u8], is_directory: bool) -> Result<(), String> {
-    let wrong = || Err(format!("{} is not in its place", printable(path)));
+    let wrong = || Err(format!("{} is not in its place", shown(path)));
     if path.is_empty() {
         if !last.is_empty() || !is_directory {
             return wrong();
@@ -96,7 +97,7 @@ fn any(
     met: &mut HashMap<[u8; 16], Met>,
     path: &[u8],
     is_directory: bool,
-) -> Result<Vec<Vec<u8>>, String> {
+) -> Result<Vec<usize>, String> {
     let mut implied = Vec::new();
     let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
     let above = std::iter::once(0).filter(|_| !path.is_empty()).chain(ends);
@@ -104,13 +105,13 @@ fn any(
         let directory = path.get(..end).unwrap_or_default();
         match met.get(&key(directory)) {
             Some(Met::Other) => {
-                let (path, directory) = (printable(path), printable(directory));
+                let (path, directory) = (shown(path), shown(directory));
                 return Err(format!("{path} lies below {directory}, which is no directory"));
             }
             Some(_) => {}
             None => {
                 met.insert(key(directory), Met::Implied);
-                implied.push(directory.to_vec());
+                implied.push(end);
             }
         }
     }
@@ -119,7 +120,7 @@ fn any(
         None => {}
         // Some programs tell of a directory more than once.
         Some(Met::Implied | Met::Directory) if is_directory => {}
-        Some(_) => return Err(format!("{} is there twice", printable(path))),
+        Some(_) => return Err(format!("{} is there twice", shown(path))),
     }
     if met.len() > ENTRIES_MAX {
         return Err(format!(
@@ -135,7 +136,7 @@ mod tests {
 
     const FILE: FoundKind = FoundKind::Fifo;
 
-    fn take(is_own: bool, entries: &[(&str, FoundKind)]) -> Result<Vec<Vec<u8>>, String> {
+    fn take(is_own: bool, entries: &[(&str, FoundKind)]) -> Result<Vec<usize>, String> {
         let mut names = Names::new(is_own);
         let mut last = Ok(Vec::new());
         for (path, kind) in entries {
@@ -165,7 +166,7 @@ mod tests {
     #[test]
     fn in_other_archives_each_name_comes_once_and_below_directories_only() {
         use FoundKind::Directory as D;
-        assert_eq!(take(false, &[("a/b/c", FILE)]).unwrap(), [&b""[..], b"a", b"a/b"]);
+        assert_eq!(take(false, &[("a/b/c", FILE)]).unwrap(), [0, 1, 3]);
         let good = [("a/b", FILE), ("a", D), ("a", D), ("", D), ("c", FILE)];
         assert!(take(false, &good).is_ok());
         for bad in [

@@ -12,7 +12,7 @@ use crate::archive::names::Names;
 use crate::archive::packing::Unpacker;
 use crate::archive::tar::{Extent, TarError, TarReader};
 use crate::base::hash::{Digest256, StreamHash, sha256};
-use crate::base::name::printable;
+use crate::base::name::shown;
 use crate::base::progress::Monitor;
 use crate::base::time::Timestamp;
 
@@ -184,8 +184,8 @@ impl<R: Read> Unpacking<'_, R> {
             Some(rest) => rest.strip_prefix(b"/").map(<[u8]>::to_vec),
             None => None,
         };
-        let shown = printable(&found.path);
-        let stray = || self.damaged(format!("{shown} does not belong into an archive of icecore"));
+        let path = shown(&found.path);
+        let stray = || self.damaged(format!("{path} does not belong into an archive of icecore"));
         found.path = inner(&found.path).ok_or_else(stray)?;
         if let FoundKind::HardLink(target) = &found.kind {
             found.kind = FoundKind::HardLink(inner(target).ok_or_else(stray)?);
@@ -197,7 +197,7 @@ impl<R: Read> Unpacking<'_, R> {
         let position = self.tar.position();
         match self.present.as_slice() {
             b"" => format!(" (byte {position} of what is packed)"),
-            path => format!(" at {} (byte {position} of what is packed)", printable(path)),
+            path => format!(" at {} (byte {position} of what is packed)", shown(path)),
         }
     }
 
@@ -224,8 +224,9 @@ impl<R: Read> Unpacking<'_, R> {
         };
         let implied = taken
             .map_err(|detail| if is_own { self.damaged(detail) } else { self.refused(detail) })?;
-        for path in implied {
+        for length in implied {
             self.unpacked.packed.dirs += 1;
+            let path = found.path.get(..length).unwrap_or_default().to_vec();
             self.target.entry(&implied_directory(path, found.mtime))?;
         }
         match &found.kind {
@@ -233,7 +234,8 @@ impl<R: Read> Unpacking<'_, R> {
                 self.target.begin_file(found)?;
                 let digest = self.content(*size, extents.as_deref())?;
                 self.target.end_file()?;
-                self.unpacked.packed.bytes += size;
+                let bytes = &mut self.unpacked.packed.bytes;
+                *bytes = bytes.saturating_add(*size);
                 if is_own {
                     self.file(found, *size, digest);
                 }
@@ -246,7 +248,7 @@ impl<R: Read> Unpacking<'_, R> {
                     Some(None) => {}
                     None if self.names.as_ref().is_some_and(|names| names.has_file(first)) => {}
                     None => {
-                        let first = printable(first);
+                        let first = shown(first);
                         let detail = format!("it is a link of {first}, which did not come before");
                         return Err(self.damaged(detail));
                     }
@@ -330,7 +332,7 @@ impl<R: Read> Unpacking<'_, R> {
         let content = MemberReader { tar: &mut self.tar, failure: &mut failure, hash: &mut hash };
         let result = read(BufReader::new(content), &mut |path, size, digest| match seen.next() {
             Some(there) if there == short_digest(path, size, digest.as_ref()) => Ok(()),
-            _ => Err(format!("{} is not what the manifest says of it", printable(path))),
+            _ => Err(format!("{} is not what the manifest says of it", shown(path))),
         });
         if let Some(error) = failure {
             return Err(self.tar_error(error));

@@ -11,6 +11,7 @@ use crate::audit::append::sync_directory;
 use crate::audit::error::AuditError;
 use crate::audit::event::Link;
 use crate::base::files::open_own;
+use crate::base::format::one_line;
 use crate::base::hash::Digest256;
 use crate::base::id::{hex, parse_hex};
 use crate::base::limits::ANCHOR_BYTES_MAX;
@@ -64,8 +65,8 @@ impl Anchor {
         let read = file.take(ANCHOR_BYTES_MAX).read_to_end(&mut bytes);
         read.map_err(AuditError::io("read", &path))?;
         let damaged = |detail: String| AuditError::Damaged { path: path.clone(), detail };
-        let file: AnchorFile =
-            serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+        let file: AnchorFile = serde_json::from_slice(&bytes)
+            .map_err(|error| damaged(one_line(&error.to_string())))?;
         let hash = parse_hex(&file.hash).ok_or_else(|| damaged("`hash` is none".to_owned()))?;
         if file.segment.checked_add(1).is_none() {
             return Err(damaged("`segment` is none".to_owned()));

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::audit::details::{self, Details};
 use crate::audit::error::AuditError;
+use crate::base::format::one_line;
 use crate::base::hash::{Digest256, StreamHash};
 use crate::base::id::{SnapshotId, hex, parse_hex};
 use crate::base::limits::EVENT_BYTES_MAX;
@@ -340,8 +341,8 @@ impl Event {
     pub(super) fn parse(line: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(line).map_err(|_| "it is not text".to_owned())?;
         let (hashed, hash) = split(text).ok_or("it does not end in a hash")?;
-        let body: Body =
-            serde_json::from_str(&hashed).map_err(|error| format!("it is no event: {error}"))?;
+        let body: Body = serde_json::from_str(&hashed)
+            .map_err(|error| one_line(&format!("it is no event: {error}")))?;
         let previous = lower_hex(&body.previous).ok_or("its `previous` is no hash")?;
         let link = Link { sequence: body.sequence, hash };
         Ok(Self { body, previous, link, line: text.to_owned() })

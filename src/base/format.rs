@@ -1,4 +1,9 @@
-//! Numbers as people read them.
+//! Numbers and messages as people read them.
+
+use crate::base::name::printable;
+
+/// Characters that are kept of a message of somebody else's.
+const LINE_CHARS_MAX: usize = 300;
 
 /// Returns a size in IEC units, e.g. `1.5 MiB`.
 #[must_use]
@@ -36,6 +41,18 @@ pub fn plural(value: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(value), if value == 1 { one } else { many })
 }
 
+/// Returns what a parser says on one line that steers no terminal, without most of a
+/// long text that it quotes: a message is to be read, whatever is in a file.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    let words = text.split_whitespace().map(|word| printable(word.as_bytes()));
+    let line = words.collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(LINE_CHARS_MAX) {
+        Some((end, _)) => format!("{}...", line.get(..end).unwrap_or_default()),
+        None => line,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,5 +79,12 @@ mod tests {
         }
         assert_eq!(plural(1, "file", "files"), "1 file");
         assert_eq!(plural(2, "file", "files"), "2 files");
+    }
+
+    #[test]
+    fn a_message_is_one_line_of_bounded_length() {
+        assert_eq!(one_line("a\n  b\t \u{1b}[c"), "a b \\u{1b}[c");
+        let long = one_line(&"\u{e9}".repeat(10_000));
+        assert!(long.ends_with("...") && long.chars().count() == LINE_CHARS_MAX + 3);
     }
 }

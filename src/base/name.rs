@@ -104,6 +104,21 @@ pub fn printable(bytes: &[u8]) -> String {
     text
 }
 
+/// Bytes of a long path that [`shown`] keeps of its beginning, and of its end.
+const SHOWN_HALF_BYTES: usize = 512;
+
+/// The same as [`printable`] for a message of one line: of a path that is longer than
+/// any system's, and was made by somebody else, only the beginning and the end.
+#[must_use]
+pub fn shown(path: &[u8]) -> String {
+    if path.len() <= 2 * SHOWN_HALF_BYTES {
+        return printable(path);
+    }
+    let (start, rest) = path.split_at_checked(SHOWN_HALF_BYTES).unwrap_or((path, &[]));
+    let end = rest.get(rest.len().saturating_sub(SHOWN_HALF_BYTES)..).unwrap_or_default();
+    format!("{}[...]{}", printable(start), printable(end))
+}
+
 /// Whether a character can reorder the text around it on a terminal.
 fn is_direction_mark(character: char) -> bool {
     matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -132,6 +147,14 @@ mod tests {
         for bytes in [&b"..."[..], b"\xff\xfe", b"\n", b" ", &[b'x'; 255]] {
             assert_eq!(EntryName::new(bytes).unwrap().as_bytes(), bytes);
         }
+    }
+
+    #[test]
+    fn a_path_of_any_length_is_shown_on_one_line() {
+        assert_eq!(shown(b"a\nb"), "a\\nb");
+        let long = shown(&[&b"begin"[..], &vec![0x1b; 1 << 20], b"end"].concat());
+        assert!(long.starts_with("begin") && long.ends_with("end") && long.contains("[...]"));
+        assert!(long.len() < 10_000 && !long.contains('\u{1b}'));
     }
 
     #[test]

@@ -22,6 +22,7 @@ use hkdf::Hkdf;
 use sha2::Sha256;
 
 use crate::base::codec::Encoder;
+use crate::base::format::one_line;
 use crate::base::id::{hex, parse_hex, parse_hex_bytes};
 use crate::crypto::kdf::{KdfCost, KdfError};
 use crate::crypto::master::MasterKey;
@@ -249,10 +250,7 @@ impl KeyFile {
     /// # Errors
     /// Fails on anything that `to_text` would not have written.
     pub fn from_text(text: &str) -> Result<Self, KeyFileError> {
-        let invalid = |error: toml::de::Error| {
-            let words: Vec<_> = error.message().split_whitespace().collect();
-            KeyFileError::Form(words.join(" "))
-        };
+        let invalid = |error: toml::de::Error| KeyFileError::Form(one_line(error.message()));
         let Version { version } = toml::from_str(text).map_err(invalid)?;
         if version != VERSION {
             return Err(KeyFileError::Newer(version));

@@ -55,13 +55,18 @@ pub(crate) fn open_beneath(root: impl AsFd, path: &[u8]) -> Result<OwnedFd, Errn
 /// name.
 ///
 /// # Errors
-/// As [`open_beneath`].
+/// As [`open_beneath`], and on `.` and `..` in the place of that name.
 pub(crate) fn open_parent(root: impl AsFd, path: &[u8]) -> Result<(OwnedFd, &[u8]), Errno> {
     let (above, name) = match path.iter().rposition(|byte| *byte == b'/') {
         Some(slash) => path.split_at_checked(slash).unwrap_or((path, &[])),
         None => (&[][..], path),
     };
-    Ok((open_beneath(root, above)?, name.strip_prefix(b"/").unwrap_or(name)))
+    let name = name.strip_prefix(b"/").unwrap_or(name);
+    // What is done to such a name would be done above it.
+    if matches!(name, b"." | b"..") {
+        return Err(Errno::INVAL);
+    }
+    Ok((open_beneath(root, above)?, name))
 }
 
 /// Tells of each name in an open directory, from where it was read to before: all of

@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::base::files::open_own;
+use crate::base::format::one_line;
 use crate::base::hash::Digest256;
 use crate::base::id::{hex, parse_hex};
 use crate::base::limits::CONFIG_BYTES_MAX;
@@ -129,7 +130,7 @@ impl Config {
         if file.chunker.algorithm != ALGORITHM {
             return Err(RepositoryError::Newer {
                 path: layout.root().to_owned(),
-                detail: format!("the chunker {:?} is unknown", file.chunker.algorithm),
+                detail: one_line(&format!("the chunker {:?} is unknown", file.chunker.algorithm)),
             });
         }
         let chunker = ChunkerConfig {
@@ -215,7 +216,7 @@ fn check_versions(versions: &Versions, layout: &Layout) -> Result<(), Repository
     let unknown = versions.required_features.iter().filter(|feature| *feature != ENCRYPTION);
     let features: Vec<_> = unknown.map(|feature| format!("{feature:?}")).collect();
     if !features.is_empty() {
-        return Err(newer(format!("it requires {}", features.join(", "))));
+        return Err(newer(one_line(&format!("it requires {}", features.join(", ")))));
     }
     Ok(())
 }
@@ -230,8 +231,4 @@ pub(crate) fn sync_directory(path: &Path) -> Result<(), RepositoryError> {
     fs::File::open(path)
         .and_then(|directory| directory.sync_all())
         .map_err(RepositoryError::io("sync", path))
-}
-
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -73,6 +73,12 @@ impl Layout {
         self.root.join("reserve")
     }
 
+    /// What restores in place are taken back by.
+    #[must_use]
+    pub fn rollbacks(&self) -> PathBuf {
+        self.root.join("rollbacks")
+    }
+
     /// The lock of the one writer.
     #[must_use]
     pub fn lock(&self) -> PathBuf {
@@ -90,8 +96,8 @@ impl Layout {
             let path = self.root.clone();
             Err(RepositoryError::Unsafe { path, place, what })
         };
-        let (store, log) = (self.db(), self.log());
-        for place in [self.tmp(), self.leases(), store.clone(), log] {
+        let store = self.db();
+        for place in [self.tmp(), self.leases(), store.clone(), self.log(), self.rollbacks()] {
             let kind = fs::symlink_metadata(&place).ok().map(|metadata| metadata.file_type());
             if let Some(what) = kind.and_then(strange) {
                 return refused(place, what);

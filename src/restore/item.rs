@@ -74,7 +74,7 @@ impl Run<'_> {
             Action::Keep | Action::Delete => counts.files_kept += 1,
         });
         if matches!(action, Action::Create | Action::Replace) {
-            self.count(|counts| counts.bytes += bytes_of(&job.node));
+            self.count(|counts| counts.bytes = counts.bytes.saturating_add(bytes_of(&job.node)));
         }
         if action == Action::Keep {
             self.keep(path);

@@ -226,7 +226,8 @@ impl<'a> Run<'a> {
     pub(super) fn plan(&self, planned: &Planned<'_>) {
         let is_directory = planned.kind == "directory";
         self.count(|counts| {
-            counts.bytes += planned.bytes;
+            // Holes and what is shared may add up to more than there can be.
+            counts.bytes = counts.bytes.saturating_add(planned.bytes);
             let counter = match (planned.action, is_directory) {
                 (Action::Create, true) => &mut counts.dirs_created,
                 (Action::Update, true) => &mut counts.dirs_updated,

@@ -266,7 +266,7 @@ impl<'a, 'b> Walker<'a, 'b> {
     fn pass_over_below(&self, node: &Node) {
         if let Kind::Directory(tree) = &node.kind {
             let totals = tree.totals;
-            self.run.monitor.advance(totals.files + totals.directories, totals.bytes);
+            self.run.monitor.advance(totals.files.saturating_add(totals.directories), totals.bytes);
         }
     }
 

@@ -8,7 +8,7 @@ use crate::support::repo::Repo;
 use crate::support::scratch::Scratch;
 
 /// A header of old tar, with a checksum.
-fn header(name: &str, kind: u8, target: &str, size: u64) -> Vec<u8> {
+pub(crate) fn header(name: &str, kind: u8, target: &str, size: u64) -> Vec<u8> {
     let mut block = vec![0; 512];
     block[..name.len()].copy_from_slice(name.as_bytes());
     block[100..107].copy_from_slice(b"0000644");

@@ -7,7 +7,7 @@ mod dump;
 mod event_log;
 mod export;
 mod foreign;
-mod hostile;
+pub(crate) mod hostile;
 mod import;
 mod scale;
 mod tools;

@@ -1,7 +1,8 @@
 //! Graphs that are small on disk and vast to walk.
 
 use super::forge::{Forge, Item, Labels, List, Tree};
-use super::verbs::{Case, survives};
+use super::run::Ends;
+use super::verbs::{Case, survives, survives_these};
 
 /// Directories that each hold the next one twice: 2^60 paths of 61 trees.
 fn doubled(forge: &mut Forge, bottom: Tree) -> Tree {
@@ -63,16 +64,37 @@ fn damage_that_only_a_wrong_index_entry_hides_is_found_in_bounded_time() {
     });
 }
 
+/// A directory that many levels lie below, beside a file.
+fn nested(forge: &mut Forge, levels: usize) -> Case {
+    let mut tree = forge.directory(&[Item::inline(b"file", b"x")]);
+    for _ in 0..levels {
+        tree = forge.directory(&[Item::directory(b"d", tree)]);
+    }
+    let items = [Item::directory(b"deep", tree), Item::inline(b"file", b"x")];
+    Case::new(forge.of_items(&items), 4)
+}
+
 #[test]
 fn directories_nested_two_hundred_thousand_deep_are_damage_and_walked_without_recursion() {
-    survives(|forge| {
-        let mut tree = forge.directory(&[Item::inline(b"file", b"x")]);
-        for _ in 0..200_000 {
-            tree = forge.directory(&[Item::directory(b"d", tree)]);
-        }
-        let items = [Item::directory(b"deep", tree), Item::inline(b"file", b"x")];
-        Case::new(forge.of_items(&items), 4)
-    });
+    survives(|forge| nested(forge, 200_000));
+}
+
+#[test]
+fn directories_nested_a_million_deep_are_entered_to_the_depth_that_a_path_can_have() {
+    // Commands that look at every tree once take a minute each for so many.
+    let verbs = [
+        ("ls -lR {id}", Ends::Interrupted),
+        ("tree {id}", Ends::Interrupted),
+        ("find d", Ends::Interrupted),
+        ("versions deep/d/d/d", Ends::ByItself),
+        ("diff --stat {good} {id}", Ends::Interrupted),
+        ("manifest {id}", Ends::Interrupted),
+        ("dump --archive tar {id}", Ends::Interrupted),
+        ("export {id} {out}", Ends::Interrupted),
+        ("restore {id} {out}", Ends::Interrupted),
+        ("restore {id} --in-place {root} --yes --no-rollback", Ends::Interrupted),
+    ];
+    survives_these(&verbs, |forge| nested(forge, 1_000_000));
 }
 
 #[test]

@@ -2,13 +2,20 @@
 //! every command keeps its bounds of memory and time, ends with a documented
 //! code, writes nowhere else, steers no terminal, and still serves what is whole.
 
+mod archives;
 mod bombs;
+mod configs;
 mod forge;
 mod graphs;
+mod ground;
+mod leases;
+mod logs;
 mod numbers;
 mod places;
 mod records;
+mod rollbacks;
 mod run;
+mod terminals;
 mod texts;
 mod users;
 mod verbs;

@@ -14,6 +14,8 @@ use crate::support::need::require_root;
 use crate::support::repo::Repo;
 use crate::support::scratch::Scratch;
 
+use super::run::steers;
+
 /// Files that nobody may touch, in a directory that others point to.
 struct Outside {
     scratch: Scratch,
@@ -81,6 +83,10 @@ fn replaced(place: &str, put: impl Fn(&Path, &Outside)) {
         let what = format!("{place}: {command:?}");
         assert!(outcome.code < 124, "{what}: {} {}", outcome.code, outcome.error());
         assert!(!outcome.error().contains("panicked"), "{what}: {}", outcome.error());
+        let says_why = !outcome.error().is_empty() || !outcome.stdout.is_empty();
+        assert!(outcome.code == 0 || says_why, "{what}: {}", outcome.code);
+        let steering = [&outcome.stdout[..], outcome.error().as_bytes()].map(steers);
+        assert_eq!(steering, [None, None], "{what}");
         outside.is_untouched(&what);
     }
 }
@@ -99,11 +105,27 @@ fn symlinks_in_the_place_of_files_of_a_repository_are_not_followed() {
     for place in ["reserve", "check-position", "log/anchor.json", "log/anchor.tmp", "tmp/config"] {
         replaced(place, |path, outside| symlink(outside.file(), path).expect("a symlink"));
     }
+    for place in ["leases/1-0.lease", "leases/\u{1b}[2J\u{202e}.lease"] {
+        replaced(place, |path, outside| symlink(outside.file(), path).expect("a symlink"));
+    }
+}
+
+#[test]
+fn directories_in_the_place_of_files_are_refused_or_left_alone() {
+    for place in ["config", "lock", "leases/gate", "leases/1-0.lease", "log/segment-000001.json"] {
+        replaced(place, |path, _| fs::create_dir(path).expect("a directory"));
+    }
+    for place in ["reserve", "check-position", "log/lock", "log/anchor.json", "db/CURRENT"] {
+        replaced(place, |path, _| {
+            fs::create_dir_all(path.join("inner")).expect("a directory");
+            fs::write(path.join("inner/file"), "x").expect("a file");
+        });
+    }
 }
 
 #[test]
 fn symlinks_in_the_place_of_directories_of_a_repository_are_refused() {
-    for place in ["tmp", "leases", "log", "db"] {
+    for place in ["tmp", "leases", "log", "db", "rollbacks"] {
         replaced(place, |path, outside| {
             symlink(outside.scratch.path(), path).expect("a symlink");
         });

@@ -1,15 +1,18 @@
 //! Runs commands on what may be hostile, and holds them to their bounds.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::support::command::code_of;
+use crate::support::command::{code_of, icecore, run};
 use crate::support::repo::{Repo, signal};
 
 /// Most bytes of memory that any command may take, its caches included.
@@ -24,8 +27,9 @@ const STREAMS_FOR: Duration = Duration::from_secs(2);
 const ENDS_AFTER_INTERRUPT: Duration = Duration::from_secs(30);
 /// Bytes of output that are kept.
 const KEPT_BYTES: usize = 256 << 10;
-/// Codes that a command may end with: those that the help of all of them states.
-const CODES: [i32; 8] = [0, 1, 3, 4, 10, 11, 13, 14];
+/// Codes that help states and that no content may cause: a wrong command line, and
+/// a wrong password.
+const NEVER: [i32; 2] = [2, 12];
 
 /// Whether a command has to end by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,13 +65,29 @@ impl Measured {
 }
 
 /// Runs a command and fails if it takes more than its bounds, ends by a code
-/// that no help states, panics, or prints what steers a terminal. Content that
+/// that its help does not state, panics, or prints what steers a terminal. Content that
 /// was asked for (`is_content`) may hold anything.
 pub(super) fn bounded(
     repo: &Repo,
     words: &[OsString],
     ends: Ends,
     is_content: bool,
+    directory: &Path,
+) -> Measured {
+    bounded_with(repo, words, ends, is_content, &NEVER, directory)
+}
+
+/// The same for a command that may be given the wrong password.
+pub(super) fn bounded_tried(repo: &Repo, words: &[OsString], directory: &Path) -> Measured {
+    bounded_with(repo, words, Ends::ByItself, false, &NEVER[..1], directory)
+}
+
+fn bounded_with(
+    repo: &Repo,
+    words: &[OsString],
+    ends: Ends,
+    is_content: bool,
+    never: &[i32],
     directory: &Path,
 ) -> Measured {
     let what = format!("icecore {words:?}");
@@ -89,16 +109,48 @@ pub(super) fn bounded(
     let stdout = stdout.join().expect("it is read");
     let stderr = stderr.join().expect("it is read");
     let measured = Measured { code, stdout, stderr, memory_kib, time };
-    judge(&measured, ends, is_content, &what);
+    let is_interrupted = ends == Ends::Interrupted && code == 130;
+    let is_stated =
+        is_interrupted || (stated_codes(words).contains(&code) && !never.contains(&code));
+    assert!(is_stated, "{what} ended with {code}: {}", measured.error());
+    judge(&measured, is_content, &what);
+    // One that tells of damage as it goes may do so for as long as it goes.
+    let is_brief = is_interrupted || measured.stderr.kept.len() < KEPT_BYTES;
+    assert!(is_brief, "{what} complains without end");
+    if code == 0 && words.iter().any(|word| word == "--json") {
+        is_json(&measured.stdout.kept, &what);
+    }
     measured
 }
 
-fn judge(measured: &Measured, ends: Ends, is_content: bool, what: &str) {
+/// The exit codes that the help of a command states.
+fn stated_codes(words: &[OsString]) -> Vec<i32> {
+    static KNOWN: Mutex<BTreeMap<Vec<OsString>, Vec<i32>>> = Mutex::new(BTreeMap::new());
+    let is_name = |word: &&OsString| word.as_bytes().iter().all(u8::is_ascii_lowercase);
+    let command: Vec<_> = words.iter().take_while(is_name).cloned().collect();
+    let mut known = KNOWN.lock().expect("nobody panics with it");
+    let codes = known.entry(command.clone()).or_insert_with(|| {
+        let help = run(Command::new(icecore()).args(command).arg("--help")).expect(0).text();
+        let (_, codes) = help.split_once("Exit status:").expect("every help states it");
+        codes.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect()
+    });
+    codes.clone()
+}
+
+/// Fails unless these are JSON documents, as far as they were kept.
+fn is_json(bytes: &[u8], what: &str) {
+    let documents = serde_json::Deserializer::from_slice(bytes).into_iter::<serde_json::Value>();
+    if let Some(error) = documents.filter_map(Result::err).next() {
+        let is_cut = error.is_eof() && bytes.len() == KEPT_BYTES;
+        assert!(is_cut, "{what} printed no JSON: {error}");
+    }
+}
+
+fn judge(measured: &Measured, is_content: bool, what: &str) {
     let error = measured.error();
-    let interrupted = ends == Ends::Interrupted && measured.code == 130;
-    let is_stated = CODES.contains(&measured.code) || interrupted;
-    assert!(is_stated, "{what} ended with {}: {error}", measured.code);
     assert!(!error.contains("panicked"), "{what} panicked: {error}");
+    let says_why = !error.is_empty() || !measured.stdout.kept.is_empty();
+    assert!(measured.code == 0 || says_why, "{what} says not why: {}", measured.code);
     assert!(
         measured.memory_kib <= MEMORY_MAX_KIB,
         "{what} took {} KiB of memory",

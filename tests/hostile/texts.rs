@@ -4,9 +4,10 @@ use super::forge::{Item, Labels};
 use super::verbs::{Case, survives};
 
 /// Clears the screen, sets the title, rings, turns text around, and a C1 control.
-const STEERING: &str = "\u{1b}[2J\u{1b}]0;owned\u{7}\r\u{202e}gpj\u{9b}31m\u{7f}\u{2066}";
+pub(super) const STEERING: &str =
+    "\u{1b}[2J\u{1b}]0;owned\u{7}\r\u{202e}gpj\u{9b}31m\u{7f}\u{2066}";
 
-fn steering() -> Labels {
+pub(super) fn steering() -> Labels {
     let text = || STEERING.to_owned();
     Labels {
         host: text(),

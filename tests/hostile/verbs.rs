@@ -1,43 +1,79 @@
 //! The commands that every hostile repository is put through: one line each.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::support::mount::Mount;
 use crate::support::need::require_fuse;
-use crate::support::scratch::Scratch;
 
 use super::forge::{Forge, GOOD};
+use super::ground::Ground;
 use super::run::{Ends, MEMORY_MAX_KIB, bounded, peak_kib, steers};
 
 /// Each command, and whether it has to end by itself. `{id}` is a forged
-/// snapshot, `{path}` a file in it, `{out}` an empty directory beside nothing
-/// else, `{good}` the honest snapshot. Those behind the mount may change the
-/// repository. `ICECORE_TEST_VERBS` adds more, with semicolons between them.
-const READING: [(&str, Ends); 15] = [
+/// snapshot, `{path}` a file in it, `{good}` the honest snapshot, `{source}` a
+/// directory to save, `{out}` an empty directory on a small disk, and `{root}` one
+/// on it in which all names lead elsewhere. `ICECORE_TEST_VERBS` adds more, with
+/// semicolons between them.
+const READING: [(&str, Ends); 46] = [
     ("list", Ends::ByItself),
     ("list --json", Ends::ByItself),
+    ("list --group-by host,sources,tags", Ends::ByItself),
     ("show {id}", Ends::ByItself),
     ("show --json {id}", Ends::ByItself),
     ("ls {id}", Ends::ByItself),
     ("ls -l {id}", Ends::ByItself),
     ("ls -lR {id}", Ends::Interrupted),
     ("ls --json -R {id}", Ends::Interrupted),
+    ("tree -L 3 {id}", Ends::ByItself),
+    ("tree {id}", Ends::Interrupted),
     ("cat {id}:{path}", Ends::Interrupted),
+    ("find *e", Ends::Interrupted),
+    ("find --json --long --type f,l", Ends::Interrupted),
+    ("versions {path}", Ends::ByItself),
+    ("versions --json /", Ends::ByItself),
     ("stats", Ends::ByItself),
+    ("stats --json {id}", Ends::ByItself),
+    ("stats --unique", Ends::ByItself),
+    ("stats --growth", Ends::ByItself),
+    ("diff {good} {id}", Ends::Interrupted),
+    ("diff --content --no-renames {id} {good}", Ends::Interrupted),
+    ("diff --stat {good} {id}", Ends::Interrupted),
+    ("diff --json --checksum {id} ./source", Ends::Interrupted),
+    ("manifest {id}", Ends::Interrupted),
+    ("manifest --json {id}:{path}", Ends::Interrupted),
+    ("dump {id}:{path}", Ends::Interrupted),
+    ("dump --archive tar {id}", Ends::Interrupted),
+    ("dump {id} --output {out}/a.tar.zst", Ends::Interrupted),
+    ("dump {id} --output {out}/a.zip", Ends::Interrupted),
+    ("export {id} {out}", Ends::Interrupted),
+    ("export --json --format tar.zst --name x {id} {out}", Ends::Interrupted),
+    ("export --event-log {out}", Ends::ByItself),
+    ("restore {id} {out}", Ends::Interrupted),
+    ("restore -n {id} {out}", Ends::Interrupted),
+    ("restore --json --sparse --verify {id} {out}/new", Ends::Interrupted),
+    ("restore {id}:{path} {out}", Ends::Interrupted),
+    ("restore {id} --in-place {root} --yes --no-rollback", Ends::Interrupted),
+    ("restore {id} {root} --yes --delete --checksum --owner", Ends::Interrupted),
+    ("restore {id} {root} --overwrite always --strip-components 1", Ends::Interrupted),
     ("log", Ends::ByItself),
+    ("log --json", Ends::ByItself),
     ("log verify", Ends::ByItself),
     ("check", Ends::ByItself),
     ("check --read-data", Ends::ByItself),
     ("repair -n", Ends::ByItself),
 ];
-const WRITING: [(&str, Ends); 5] = [
+const WRITING: [(&str, Ends); 9] = [
+    ("restore {id} --in-place {root} --yes", Ends::Interrupted),
     ("create {source}", Ends::ByItself),
     ("tag --add new {id}", Ends::ByItself),
     ("prune --keep-last 1000 --yes", Ends::ByItself),
+    ("delete {id} --yes", Ends::ByItself),
+    ("undelete --all", Ends::ByItself),
     ("gc --max-unused 0", Ends::ByItself),
     ("delete {id} --yes", Ends::ByItself),
+    ("gc", Ends::ByItself),
 ];
 /// Names that a walk of a mount looks at in all.
 const WALK_ENTRIES: usize = 3000;
@@ -81,26 +117,38 @@ pub(super) fn survives(build: impl FnOnce(&mut Forge) -> Case) {
     forge.repo.ok(["cat", &format!("{}:good", forge.good)]);
 }
 
+/// Puts a repository that takes long to walk through a few commands.
+pub(super) fn survives_these(verbs: &[(&str, Ends)], build: impl FnOnce(&mut Forge) -> Case) {
+    let mut forge = Forge::new();
+    let case = build(&mut forge);
+    forge.finish();
+    run_all(&forge, &case, verbs);
+}
+
 fn run_all(forge: &Forge, case: &Case, verbs: &[(&str, Ends)]) {
     for (verb, ends) in verbs {
-        let scratch = Scratch::new();
-        let (source, out) = (scratch.mkdir("source"), scratch.mkdir("out"));
-        std::fs::write(source.join("new"), "new").expect("it can be written");
+        let wants_disk = verb.contains("{out}") || verb.contains("{root}");
+        let ground = Ground::new(wants_disk);
+        if wants_disk && !ground.has_disk() {
+            continue;
+        }
         let fill = |word: &str| -> OsString {
             let word = word.replace("{id}", &case.id).replace("{path}", case.path);
             let word = word.replace("{good}", &forge.good);
-            let word = word.replace("{out}", out.to_str().expect("a text"));
-            word.replace("{source}", source.to_str().expect("a text")).into()
+            let place = |word: String, name, path: PathBuf| {
+                word.replace(name, path.to_str().expect("a text"))
+            };
+            let word = place(word, "{out}", ground.out());
+            place(place(word, "{root}", ground.root()), "{source}", ground.source()).into()
         };
         let words: Vec<OsString> = verb.split(' ').map(fill).collect();
-        // Names are written byte by byte into a pipe, and escaped on a terminal.
-        let is_content = ["cat ", "ls "].iter().any(|word| verb.starts_with(word));
-        let is_content = is_content || verb.contains("--json");
-        let measured = bounded(&forge.repo, &words, *ends, is_content, &scratch.path());
+        let measured = bounded(&forge.repo, &words, *ends, is_content(verb), &ground.path());
         if std::env::var_os("ICECORE_TEST_VERBOSE").is_some() {
             let (error, code) = (measured.error(), measured.code);
+            let error: String = error.chars().take(400).collect();
             eprintln!("{verb}: {code} {} KiB {:?} {error}", measured.memory_kib, measured.time);
         }
+        ground.is_untouched(verb);
         if verb.starts_with("check") {
             let reads = verb.contains("--read-data");
             let expected = if reads { case.check_data } else { case.check };
@@ -109,6 +157,13 @@ fn run_all(forge: &Forge, case: &Case, verbs: &[(&str, Ends)]) {
         let good = forge.repo.ok(["cat", &format!("{}:good", forge.good)]);
         assert_eq!(good.text(), GOOD, "after {verb}");
     }
+}
+
+/// Whether what a command prints is content that was asked for, or names, which
+/// are written byte by byte into a pipe, and escaped on a terminal.
+fn is_content(verb: &str) -> bool {
+    let printing = ["cat ", "ls ", "tree ", "find ", "manifest ", "dump "];
+    printing.iter().any(|word| verb.starts_with(word)) || verb.contains("--json")
 }
 
 /// Mounts it, walks and reads a part of everything, and looks whether the mount

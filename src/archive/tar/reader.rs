@@ -230,7 +230,7 @@ impl<R: Read> TarReader<R> {
             b'4' => FoundKind::BlockDevice(device(header)?),
             b'6' => FoundKind::Fifo,
             other => {
-                let (path, kind) = (crate::base::name::printable(&path), other.escape_ascii());
+                let (path, kind) = (crate::base::name::shown(&path), other.escape_ascii());
                 return malformed(format!("{path} is of an unknown kind {kind:?}"));
             }
         };
@@ -270,7 +270,7 @@ fn device(header: &Header) -> Result<Device, TarError> {
 
 /// A path without `.` and empty names.
 fn clean(path: &[u8]) -> Result<Vec<u8>, TarError> {
-    let shown = || crate::base::name::printable(path);
+    let shown = || crate::base::name::shown(path);
     if path.starts_with(b"/") {
         return Err(TarError::Unsafe(format!("the name {} is absolute", shown())));
     }
@@ -291,7 +291,7 @@ fn clean(path: &[u8]) -> Result<Vec<u8>, TarError> {
 fn check_target(path: &[u8], kind: &FoundKind) -> Result<(), TarError> {
     let FoundKind::Symlink(target) = kind else { return Ok(()) };
     let is_sound = !target.is_empty() && target.len() <= SYMLINK_BYTES_MAX && !target.contains(&0);
-    let shown = crate::base::name::printable(path);
+    let shown = crate::base::name::shown(path);
     if is_sound { Ok(()) } else { malformed(format!("{shown} is a link that leads nowhere")) }
 }
 

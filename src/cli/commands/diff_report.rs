@@ -305,7 +305,7 @@ fn sums(summary: &Summary) -> String {
         return "No differences".to_owned();
     }
     let parts = classes(summary).into_iter().filter_map(|(name, tally)| {
-        let items = tally.files + tally.directories;
+        let items = tally.files.saturating_add(tally.directories);
         let text = match name {
             "metadata" => "with other metadata",
             "type" => "of another type",

@@ -123,7 +123,7 @@ fn write(
 ) -> Result<Packed, ArchiveError> {
     if let Kind::Directory(tree) = &node.kind {
         let totals = tree.totals;
-        terminal.total(totals.files + totals.directories, totals.bytes);
+        terminal.total(totals.files.saturating_add(totals.directories), totals.bytes);
     }
     let name = named.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     let pack = |output: &mut dyn Write| match (format, &node.kind) {

@@ -139,7 +139,7 @@ fn export_one(
     let _lease = reader.lease(*id)?;
     let terminal = context.terminal();
     let counters = manifest.counters;
-    terminal.begin("packing", counters.files + counters.dirs, counters.bytes);
+    terminal.begin("packing", counters.files.saturating_add(counters.dirs), counters.bytes);
     let exported = export_snapshot(reader, id, manifest, chain.clone(), request, &terminal);
     terminal.finish();
     exported.map_err(|error| context.signals.explain(error.into()))

@@ -120,7 +120,7 @@ impl Printer<'_> {
             Err(error) => return self.damage(path, error),
         };
         self.summary.files += 1;
-        self.summary.bytes += content.size;
+        self.summary.bytes = self.summary.bytes.saturating_add(content.size);
         self.summary.read_files += u64::from(content.known_sha256().is_none());
         self.terminal.advance(1, content.size);
         let path = match &self.arguments.prefix {

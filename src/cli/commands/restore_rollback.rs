@@ -2,15 +2,17 @@
 //! it is taken back.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{EventKind, Record};
+use crate::base::files::{open_own, replace_own};
+use crate::base::format::one_line;
 use crate::base::id::SnapshotId;
 use crate::base::time::{NANOS_PER_SECOND, Timestamp};
 use crate::cli::context::{self, Context};
@@ -18,12 +20,11 @@ use crate::cli::exit::CommandError;
 use crate::cli::output::path_text;
 use crate::dag::Xattr;
 use crate::ingest::{self, CreateRequest, Detection, Input, SelectionOptions};
+use crate::repository::Layout;
 use crate::restore::{Action, Created, DirectoryState, Observer, Planned, RestoreRequest};
 
 /// The tag of snapshots that are taken before a restore.
 const TAG: &str = "icecore:rollback";
-/// Where records of restores in place are, in the repository.
-pub(crate) const DIRECTORY: &str = "rollbacks";
 const VERSION: u32 = 1;
 
 /// What a restore is taken back by.
@@ -208,7 +209,7 @@ pub(crate) fn save(
 }
 
 fn default_place(context: &Context, id: &SnapshotId) -> Result<PathBuf, CommandError> {
-    let directory = context.repository.join(DIRECTORY);
+    let directory = Layout::new(&context.repository).rollbacks();
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory);
     made.map_err(CommandError::io(format!("make {}", path_text(&directory))))?;
     let time = Timestamp::now().to_utc_text("%Y%m%dT%H%M%S.%9fZ").unwrap_or_default();
@@ -261,7 +262,7 @@ fn take_snapshot(
     let id = report.id.filter(|_| report.counters.errors == 0);
     if let Some(id) = report.id {
         let record = Record::new(EventKind::SnapshotCreated).snapshots([id]);
-        let log = crate::audit::AuditLog::new(&crate::repository::Layout::new(&context.repository));
+        let log = crate::audit::AuditLog::new(&Layout::new(&context.repository));
         let _ = log.append(&crate::cli::audit::actor(), &record);
     }
     id.ok_or_else(|| {
@@ -283,29 +284,30 @@ fn just_before(time: Timestamp) -> Timestamp {
 
 /// Writes a record whole or not at all.
 pub(crate) fn write(path: &Path, record: &RollbackRecord) -> Result<(), CommandError> {
-    let failed = || CommandError::io(format!("write {}", path_text(path)));
-    let mut name = path.as_os_str().to_owned();
-    name.push(".tmp");
-    let temporary = PathBuf::from(name);
-    let text = serde_json::to_vec(record).map_err(|error| failed()(error.into()))?;
-    let mut options = File::options();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let written = options.open(&temporary).and_then(|mut file| {
-        file.write_all(&text)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    });
-    written.map_err(|error| {
-        let _ = fs::remove_file(&temporary);
-        failed()(error)
-    })
+    let failed = CommandError::io(format!("write {}", path_text(path)));
+    let written = serde_json::to_vec(record)
+        .map_err(io::Error::from)
+        .and_then(|text| replace_own(path, &text));
+    written.map_err(failed)
 }
 
-/// Reads a record.
+/// Reads a record that somebody named.
 pub(crate) fn read(path: &Path) -> Result<RollbackRecord, CommandError> {
-    let text = fs::read(path).map_err(CommandError::io(format!("read {}", path_text(path))))?;
-    let record: RollbackRecord = serde_json::from_slice(&text).map_err(|error| {
-        CommandError::Failed(format!("{} is no record of a restore: {error}", path_text(path)))
+    decode(path, File::open(path))
+}
+
+/// Reads a record of the repository, which may come from somebody else.
+pub(crate) fn read_own(path: &Path) -> Result<RollbackRecord, CommandError> {
+    decode(path, open_own(File::options().read(true), path))
+}
+
+fn decode(path: &Path, opened: io::Result<File>) -> Result<RollbackRecord, CommandError> {
+    let file = opened.map_err(CommandError::io(format!("read {}", path_text(path))))?;
+    // Piece by piece: what is no record may be of any size.
+    let decoded = serde_json::from_reader(io::BufReader::new(file));
+    let record: RollbackRecord = decoded.map_err(|error| {
+        let detail = one_line(&error.to_string());
+        CommandError::Failed(format!("{} is no record of a restore: {detail}", path_text(path)))
     })?;
     match record.version {
         VERSION => Ok(record),

@@ -13,13 +13,13 @@ use crate::base::id::SnapshotId;
 use crate::base::name::printable;
 use crate::cli::audit::audited;
 use crate::cli::commands::restore::execute;
-use crate::cli::commands::restore_rollback::{self, DIRECTORY, RollbackRecord, read, write};
+use crate::cli::commands::restore_rollback::{RollbackRecord, read, read_own, write};
 use crate::cli::context::Context;
 use crate::cli::exit::{CommandError, Outcome};
 use crate::cli::output::{Output, path_text};
 use crate::cli::restore_options::RestoreArguments;
 use crate::patterns::PathPatterns;
-use crate::repository::{Reader, RepositoryError, SnapshotName};
+use crate::repository::{Layout, Reader, RepositoryError, SnapshotName};
 use crate::restore::{
     Comparison, Overwrite, OwnerPolicy, RestoreReport, RestoreRequest, reset_directories,
     undo_created,
@@ -46,12 +46,12 @@ pub(crate) fn run(
     arguments: &RestoreArguments,
     file: Option<&Path>,
 ) -> Result<Outcome, CommandError> {
-    let file = match file {
-        Some(file) => file.to_owned(),
+    let (file, mut record) = match file {
+        Some(file) => (file.to_owned(), read(file)?),
         None => newest(context)?,
     };
-    let mut record = read(&file)?;
     if let Some(time) = &record.undone {
+        let time = printable(time.as_bytes());
         let text = format!("{} was taken back already, at {time}", path_text(&file));
         return Err(CommandError::Refused(text));
     }
@@ -59,7 +59,7 @@ pub(crate) fn run(
     let (created, replaced) = (record.created.len() as u64, record.replaced.len() as u64);
     let question = format!(
         "Take back the restore of {} into {}: remove {}, bring back {}?",
-        record.time,
+        printable(record.time.as_bytes()),
         path_text(&target),
         format::plural(created, "item", "items"),
         format::plural(replaced, "item", "items"),
@@ -176,8 +176,8 @@ fn request(arguments: &RestoreArguments, source: SnapshotName) -> RestoreRequest
 }
 
 /// The record of the last restore in place.
-fn newest(context: &Context) -> Result<PathBuf, CommandError> {
-    let directory = context.repository.join(DIRECTORY);
+fn newest(context: &Context) -> Result<(PathBuf, RollbackRecord), CommandError> {
+    let directory = Layout::new(&context.repository).rollbacks();
     let none = || {
         CommandError::Failed(format!(
             "There is no record of a restore in {}; name one: --undo FILE",
@@ -192,8 +192,11 @@ fn newest(context: &Context) -> Result<PathBuf, CommandError> {
     let is_record = |path: &PathBuf| path.extension() == Some(OsStr::new("json"));
     let mut records: Vec<_> = names.filter(is_record).collect();
     records.sort_unstable();
-    let open = |path: &PathBuf| restore_rollback::read(path).is_ok_and(|it| it.undone.is_none());
-    records.into_iter().rev().find(open).ok_or_else(none)
+    let open = |path: PathBuf| {
+        let record = read_own(&path).ok().filter(|record| record.undone.is_none());
+        record.map(|record| (path, record))
+    };
+    records.into_iter().rev().find_map(open).ok_or_else(none)
 }
 
 fn facts(

@@ -274,11 +274,11 @@ impl Tree {
     /// Bytes and files of the newest snapshot, which is what `df` shows.
     pub(crate) fn totals(&self) -> Result<(u64, u64), Errno> {
         if let Some(totals) = self.single_totals() {
-            return Ok((totals.bytes, totals.files + totals.directories));
+            return Ok((totals.bytes, totals.files.saturating_add(totals.directories)));
         }
         let list = self.view.snapshots().map_err(|error| self.fail(ROOT, &error))?;
         let newest = list.newest().map(|snapshot| snapshot.counters).unwrap_or_default();
-        Ok((newest.bytes, newest.files + newest.dirs))
+        Ok((newest.bytes, newest.files.saturating_add(newest.dirs)))
     }
 
     fn node(&self, id: u64) -> Result<Node, Errno> {
