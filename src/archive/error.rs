@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use crate::base::format::system_words;
 use crate::base::name::printable;
 use crate::repository::RepositoryError;
 
@@ -23,10 +24,10 @@ pub enum ArchiveError {
         source: RepositoryError,
     },
     /// What an archive is written to cannot be.
-    #[error("The archive cannot be written: {0}")]
+    #[error("The archive cannot be written: {}", system_words(.0))]
     Output(io::Error),
     /// A file outside of the repository cannot be used.
-    #[error("Cannot {action} {path}: {source}")]
+    #[error("Cannot {action} {path}: {}", system_words(source))]
     Io {
         /// What was being done.
         action: &'static str,

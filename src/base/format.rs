@@ -1,4 +1,6 @@
-//! Numbers and messages as people read them.
+//! Numbers, messages and failures of the system, as people read them.
+
+use std::io;
 
 use crate::base::name::printable;
 
@@ -19,6 +21,13 @@ pub fn bytes(value: u64) -> String {
         unit += 1;
     }
     format!("{scaled:.1} {}", UNITS.get(unit).unwrap_or(&"EiB"))
+}
+
+/// Returns the system's words for a failure, without the number behind them.
+#[must_use]
+pub fn system_words(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
 }
 
 /// Returns a count with thousands separated, e.g. `43,900`.

@@ -18,6 +18,7 @@ use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 
+use crate::base::format::system_words;
 use crate::base::name::printable;
 use crate::dag::XattrClasses;
 use crate::fuse::ahead::Ahead;
@@ -143,7 +144,7 @@ pub fn check_mountpoint(mountpoint: &Path, repository: &Path) -> Result<PathBuf,
         Some(Errno::NOTCONN) => {
             unusable("a dead mount is still there; `umount` it first".to_owned())
         }
-        _ => unusable(words(&error)),
+        _ => unusable(system_words(&error)),
     };
     // A dead mount has a path; only to look at it fails.
     let place = fs::canonicalize(mountpoint).map_err(unreached)?;
@@ -155,12 +156,6 @@ pub fn check_mountpoint(mountpoint: &Path, repository: &Path) -> Result<PathBuf,
         return Err(MountError::Overlap { mountpoint: mountpoint.to_owned(), repository });
     }
     Ok(place)
-}
-
-/// The system's words without the number behind them.
-fn words(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_owned()
 }
 
 /// A view that is being served.
@@ -249,7 +244,7 @@ impl Mount {
         let _ = janitor.join();
         match outcome {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(ended(words(&error))),
+            Ok(Err(error)) => Err(ended(system_words(&error))),
             Err(_) => Err(ended("a serving thread panicked".to_owned())),
         }
     }
@@ -344,7 +339,7 @@ impl Unmounter {
                 }
                 Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
             }
-            Err(error) => Err(failed(words(&error.into()))),
+            Err(error) => Err(failed(system_words(&error.into()))),
         }
     }
 }

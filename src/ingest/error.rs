@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
+use crate::base::format::system_words;
 use crate::base::limits::MANIFEST_LIST_MAX;
 use crate::base::name::printable;
 use crate::base::progress::Monitor;
@@ -73,14 +74,8 @@ pub struct SourceError {
 pub(crate) fn problem(action: &str, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "vanished before it could be saved".to_owned(),
-        _ => format!("cannot {action}: {}", describe(error)),
+        _ => format!("cannot {action}: {}", system_words(error)),
     }
-}
-
-/// The system's words without the number behind them.
-pub(crate) fn describe(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_owned()
 }
 
 /// Bytes of a message that are kept of its beginning, and of its end.

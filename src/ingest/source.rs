@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
+use crate::base::format::system_words;
 use crate::base::name::EntryName;
 use crate::base::progress::Monitor;
-use crate::ingest::error::{IngestError, SourceError, SourceErrors, describe};
+use crate::ingest::error::{IngestError, SourceError, SourceErrors};
 
 /// A place in the snapshot's tree that is a source, or leads to one.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +43,7 @@ pub(crate) fn plan(
             }
             Err(error) => {
                 let path = real.as_os_str().as_encoded_bytes();
-                let problem = format!("cannot be read: {}", describe(&error));
+                let problem = format!("cannot be read: {}", system_words(&error));
                 if let [_] = sources {
                     let path = path.to_vec();
                     return Err(IngestError::NoSource(SourceError { path, problem }.to_string()));

@@ -15,11 +15,12 @@ use rustix::io::{Errno, read};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::base::files::with_inherited_umask;
+use crate::base::format::system_words;
 use crate::base::name::{EntryName, printable};
 use crate::base::progress::Monitor;
 use crate::dag::Owner;
 use crate::ingest::content::{ContentSink as _, Cutter};
-use crate::ingest::error::{IngestError, describe};
+use crate::ingest::error::IngestError;
 use crate::ingest::item::ItemReader;
 use crate::ingest::metadata::Metadata;
 use crate::ingest::pipeline::{
@@ -218,7 +219,7 @@ impl Stream {
 }
 
 fn unreadable(error: Errno) -> IngestError {
-    IngestError::Stream(format!("The stream cannot be read: {}", describe(&error.into())))
+    IngestError::Stream(format!("The stream cannot be read: {}", system_words(&error.into())))
 }
 
 impl RunningChild {
@@ -230,7 +231,7 @@ impl RunningChild {
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
         let child = with_inherited_umask(|| command.spawn()).map_err(|error| {
-            IngestError::Stream(format!("{name} cannot be run: {}", describe(&error)))
+            IngestError::Stream(format!("{name} cannot be run: {}", system_words(&error)))
         })?;
         Ok(Self { child, name, is_done: false })
     }

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::io::Errno;
 
+use crate::base::format::system_words;
 use crate::base::name::printable;
 use crate::base::progress::Monitor;
 use crate::repository::RepositoryError;
@@ -22,7 +23,7 @@ pub enum RestoreError {
     #[error(transparent)]
     Repository(#[from] RepositoryError),
     /// The target as a whole cannot be used.
-    #[error("Cannot {action} {path}: {}", describe(source))]
+    #[error("Cannot {action} {path}: {}", system_words(source))]
     Target {
         /// What was being done.
         action: &'static str,
@@ -107,18 +108,12 @@ impl ItemError {
                     }
                     _ => "",
                 };
-                format!("cannot {action}: {}{hint}", describe(&(*source).into()))
+                format!("cannot {action}: {}{hint}", system_words(&(*source).into()))
             }
             Self::Problem(text) => text.clone(),
             Self::Stopped => "not reached".to_owned(),
         }
     }
-}
-
-/// The system's words without the number behind them.
-pub(super) fn describe(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_owned()
 }
 
 /// A path for a message: a tree may be deeper than a line is long.

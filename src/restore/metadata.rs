@@ -7,6 +7,7 @@
 
 use rustix::io::Errno;
 
+use crate::base::format::system_words;
 use crate::dag::{Kind, Node, Xattr};
 use crate::local::{Handle, Status, Times, mode_without_rights};
 use crate::restore::error::ItemError;
@@ -131,7 +132,7 @@ impl Run<'_> {
                 self.note_privileged_xattr();
             } else if let Err(error) = handle.set_xattr(xattr) {
                 let name = crate::base::name::printable(&xattr.name);
-                let error = super::error::describe(&error.into());
+                let error = system_words(&error.into());
                 self.problem(path, &format!("cannot set its attribute {name}: {error}"));
             }
         }

@@ -57,6 +57,7 @@ pub(super) struct Run<'a> {
     /// Whether a plan met something to do that is not counted.
     leaves_something: AtomicBool,
     privileged_xattrs: AtomicU64,
+    notes: Mutex<Vec<String>>,
     /// What need not be as in the snapshot: it stayed, or was listed.
     excused: Mutex<HashSet<Vec<u8>>>,
     is_stopped: AtomicBool,
@@ -94,6 +95,7 @@ impl<'a> Run<'a> {
             damaged: AtomicU64::new(0),
             leaves_something: AtomicBool::new(false),
             privileged_xattrs: AtomicU64::new(0),
+            notes: Mutex::default(),
             excused: Mutex::default(),
             is_stopped: AtomicBool::new(false),
             failure: Mutex::default(),
@@ -214,6 +216,11 @@ impl<'a> Run<'a> {
         self.leaves_something.store(true, Ordering::Relaxed);
     }
 
+    /// Remarks on what was asked for, which is no problem of any item.
+    pub(super) fn note(&self, text: &str) {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(text.to_owned());
+    }
+
     pub(super) fn note_privileged_xattr(&self) {
         self.privileged_xattrs.fetch_add(1, Ordering::Relaxed);
     }
@@ -268,7 +275,7 @@ impl<'a> Run<'a> {
 
     pub(super) fn report(&self) -> RestoreReport {
         let (problems, messages) = self.problems.take();
-        let mut notes = Vec::new();
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match self.privileged_xattrs.load(Ordering::Relaxed) {
             0 => {}
             count => notes.push(format!(

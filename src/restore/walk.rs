@@ -71,6 +71,8 @@ pub(super) struct Walker<'a, 'b> {
     /// Whether the paths that were restored are directories, where several may
     /// become one.
     taken: HashMap<Vec<u8>, bool>,
+    /// Whether anything is to be restored at all.
+    finds_something: bool,
     /// The sources of the snapshot, if directories above them are only passed.
     sources: Option<Vec<Vec<u8>>>,
 }
@@ -87,7 +89,15 @@ impl<'a, 'b> Walker<'a, 'b> {
             };
             manifest.sources.iter().map(trimmed).collect()
         });
-        Self { run, sink, root, levels: Vec::new(), taken: HashMap::new(), sources }
+        Self {
+            run,
+            sink,
+            root,
+            levels: Vec::new(),
+            taken: HashMap::new(),
+            finds_something: false,
+            sources,
+        }
     }
 
     /// Walks from the start to the end, or until the run is stopped.
@@ -134,6 +144,12 @@ impl<'a, 'b> Walker<'a, 'b> {
         }
         while !self.levels.is_empty() {
             self.leave();
+        }
+        if is_directory && !self.finds_something && !request.includes.is_empty() {
+            self.run.note(
+                "Nothing fits --include; a pattern with a slash is seen from the root of the \
+                 snapshot",
+            );
         }
         Ok(())
     }
@@ -189,6 +205,7 @@ impl<'a, 'b> Walker<'a, 'b> {
         }
         let includes = &run.request.includes;
         let is_included = includes.is_empty() || includes.fit_from_above(&path, is_directory);
+        self.finds_something |= is_included;
         let is_stripped = depth <= run.request.strip_components;
         if !is_directory {
             if is_included && !is_stripped {

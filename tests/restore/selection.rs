@@ -80,3 +80,18 @@ fn options_that_contradict_each_other_are_refused() {
     let id = place.fixture.id.clone();
     place.fixture.repo.run(args!["restore", id]).fails(2, &["where"]);
 }
+
+#[test]
+fn a_pattern_that_fits_nothing_and_a_time_that_is_none_are_said() {
+    let place = Place::of(&["a", "b/c"]);
+    let summary = place.summary(&["--include", "b/c"], 0);
+    assert!(summary["notes"][0].to_string().contains("seen from the root"), "{summary}");
+    let summary = place.summary(&["--include", "c"], 0);
+    assert_eq!(summary["notes"], serde_json::json!([]), "{summary}");
+    let repo = &place.fixture.repo;
+    let later = args!["restore", "--at", "soonish", ":", place.at("x")];
+    repo.run(later).fails(2, &["--at takes a time", "soonish"]);
+    let before = args!["restore", "--at", "1999-01-01", ":", place.at("x")];
+    repo.run(before).fails(1, &["1999-01-01"]);
+    assert!(!place.at("x").exists());
+}

@@ -133,7 +133,10 @@ fn take_back(
     let counts = report.counts;
     Ok(Taken {
         removed: removed.removed,
-        restored: counts.files_created + counts.files_replaced + counts.files_updated,
+        restored: counts.files_created
+            + counts.files_replaced
+            + counts.files_updated
+            + counts.dirs_created,
         kept: removed.kept,
         problems: removed.problems + report.problems + reset?.problems,
     })
@@ -180,7 +183,7 @@ fn newest(context: &Context) -> Result<(PathBuf, RollbackRecord), CommandError> 
     let directory = Layout::new(&context.repository).rollbacks();
     let none = || {
         CommandError::Failed(format!(
-            "There is no record of a restore in {}; name one: --undo FILE",
+            "There is no record of a restore to be taken back in {}; name one: --undo FILE",
             path_text(&directory)
         ))
     };
