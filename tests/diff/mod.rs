@@ -4,6 +4,7 @@
 mod live;
 mod manifest;
 mod output;
+mod random;
 mod trees;
 
 use std::ffi::OsString;
