@@ -101,6 +101,7 @@ pub struct Comparison<'a> {
     /// The directories of the last step, which are entered next.
     below: Option<Below>,
     problems: u64,
+    damaged: u64,
     /// Directories in which something was not looked at, while anybody asks.
     pub(super) unseen: Option<Vec<Vec<u8>>>,
 }
@@ -141,6 +142,7 @@ impl<'a> Comparison<'a> {
             path: root_path.to_vec(),
             below: None,
             problems: 0,
+            damaged: 0,
             unseen: None,
         })
     }
@@ -149,6 +151,13 @@ impl<'a> Comparison<'a> {
     #[must_use]
     pub const fn problems(&self) -> u64 {
         self.problems
+    }
+
+    /// How many directories of snapshots, and contents, are damaged and so were not
+    /// compared whole.
+    #[must_use]
+    pub const fn damaged(&self) -> u64 {
+        self.damaged
     }
 
     /// Takes a step to the next difference, or returns nothing at the end.
@@ -162,9 +171,21 @@ impl<'a> Comparison<'a> {
                 self.enter(below)?;
             } else if let Some(level) = self.levels.last_mut() {
                 self.path.truncate(level.path_bytes);
-                let Some(met) = level.next()? else {
-                    self.levels.pop();
-                    continue;
+                let met = match level.next() {
+                    Ok(Some(met)) => met,
+                    Ok(None) => {
+                        self.levels.pop();
+                        continue;
+                    }
+                    Err(error) => {
+                        // Behind a lost page nobody can say what the other side lacks.
+                        if !level.is_one_sided() {
+                            self.levels.pop();
+                        }
+                        let path = self.path.clone();
+                        self.damage(&path, error)?;
+                        continue;
+                    }
                 };
                 if let Some(difference) = self.meet(met)? {
                     return Ok(Some(difference));
@@ -217,7 +238,8 @@ impl<'a> Comparison<'a> {
             (Ok(before), Ok(after)) => self.judge(before, after),
             (Err(error), _) | (_, Err(error)) => {
                 self.problem("cannot look at it", error);
-                self.note_unseen(directory_bytes);
+                let directory = self.path.get(..directory_bytes).unwrap_or_default().to_vec();
+                self.note_unseen(&directory);
                 Ok(None)
             }
         }
@@ -230,9 +252,20 @@ impl<'a> Comparison<'a> {
         self.monitor.problem(&format!("{}: {what}: {error}", printable(path)));
     }
 
-    /// Notes that something in a directory was not looked at: the path up to there.
-    fn note_unseen(&mut self, path_bytes: usize) {
-        let path = self.path.get(..path_bytes).unwrap_or_default();
+    /// Tells that something is damaged, and lets the rest be compared.
+    pub(super) fn damage(&mut self, path: &[u8], error: RepositoryError) -> Result<(), DiffError> {
+        if !error.is_damage() {
+            return Err(error.into());
+        }
+        self.damaged += 1;
+        self.note_unseen(path);
+        let path = if path.is_empty() { b".".as_slice() } else { path };
+        self.monitor.problem(&format!("{}: {error}", printable(path)));
+        Ok(())
+    }
+
+    /// Notes that something in a directory was not looked at.
+    fn note_unseen(&mut self, path: &[u8]) {
         match &mut self.unseen {
             Some(unseen) if unseen.last().is_none_or(|last| last != path) => {
                 unseen.push(path.to_vec());
@@ -349,7 +382,10 @@ impl<'a> Comparison<'a> {
             .and_then(|file| live_content::is_same(self.repository, stored, &file, &cancelled));
         match compared {
             Ok(same) => Ok(!same),
-            Err(ReadError::Repository(error)) => Err(error.into()),
+            Err(ReadError::Repository(error)) => {
+                let path = self.path.clone();
+                self.damage(&path, error).map(|()| false)
+            }
             Err(ReadError::Cancelled) => Err(DiffError::Cancelled),
             Err(ReadError::Live(error)) => {
                 self.problem("cannot compare its content", error);
@@ -382,7 +418,7 @@ impl<'a> Comparison<'a> {
             return None;
         }
         if is_closed(before, after) || is_closed(after, before) {
-            self.note_unseen(self.path.len());
+            self.note_unseen(&self.path.clone());
             return None;
         }
         Some((before.map(side), after.map(side)))
@@ -431,7 +467,8 @@ impl<'a> Comparison<'a> {
         } else if self.levels.len() >= DIRECTORY_DEPTH_MAX {
             let id = tree.map(|tree| tree.id.to_string()).unwrap_or_default();
             let detail = "it lies deeper than any path can say".to_owned();
-            return Err(RepositoryError::Damaged { kind: "tree", id, detail }.into());
+            let path = self.path.clone();
+            return self.damage(&path, RepositoryError::Damaged { kind: "tree", id, detail });
         }
         let mut side = |side: Option<BelowSide>| match side {
             None => Side::Nothing,
@@ -445,7 +482,7 @@ impl<'a> Comparison<'a> {
 
     fn cannot_enter(&mut self, error: Errno) {
         self.problem("cannot look into it", error);
-        self.note_unseen(self.path.len());
+        self.note_unseen(&self.path.clone());
     }
 }
 

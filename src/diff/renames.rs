@@ -40,6 +40,8 @@ pub struct Told {
     pub is_renames_limited: bool,
     /// Live items that could not be compared.
     pub problems: u64,
+    /// What is damaged and so was not compared whole.
+    pub damaged: u64,
 }
 
 /// Called with each difference, in the order of paths.
@@ -78,7 +80,7 @@ impl Comparison<'_> {
             }
             visit(self, difference)?;
         }
-        Ok(Told { is_renames_limited, problems: self.problems() })
+        Ok(Told { is_renames_limited, problems: self.problems(), damaged: self.damaged() })
     }
 
     /// Whether a difference can stand for all below it.
@@ -97,7 +99,7 @@ impl Comparison<'_> {
     /// Appends an added or removed directory with all that lies below it, unless
     /// there would be more than `bytes_max` bytes.
     fn unfold(
-        &self,
+        &mut self,
         mut top: Difference,
         held: &mut Held,
         bytes_max: usize,
@@ -107,11 +109,16 @@ impl Comparison<'_> {
         let whole = top.clone();
         top.below = None;
         held.push(top.clone());
-        let mut walk = self.repository.walk(&tree);
-        while let Some(step) = walk.step()? {
+        let repository = self.repository;
+        let mut walk = repository.walk(&tree);
+        loop {
             self.go_on()?;
-            if let Step::Entry(node) = step {
-                held.push(below(&top, walk.path(), &node));
+            match walk.step() {
+                Ok(None) => break,
+                Ok(Some(Step::Entry(node))) => held.push(below(&top, walk.path(), &node)),
+                Ok(Some(Step::Leave)) => {}
+                // The next step goes on behind it.
+                Err(error) => self.damage(&join(&top.path, walk.path()), error)?,
             }
             if held.bytes > bytes_max {
                 held.all.truncate(first);
@@ -125,7 +132,7 @@ impl Comparison<'_> {
 
     /// Tells a directory and all below it that it stands for.
     fn tell_unfolded<E: From<DiffError>>(
-        &self,
+        &mut self,
         mut top: Difference,
         visit: &mut VisitDifference<'_, E>,
     ) -> Result<(), E> {
@@ -134,23 +141,32 @@ impl Comparison<'_> {
         let Some(tree) = tree.filter(|_| !is_renamed) else { return visit(self, top) };
         top.below = None;
         visit(self, top.clone())?;
-        let mut walk = self.repository.walk(&tree);
-        while let Some(step) = walk.step().map_err(DiffError::from)? {
+        let repository = self.repository;
+        let mut walk = repository.walk(&tree);
+        loop {
             self.go_on()?;
-            if let Step::Entry(node) = step {
-                visit(self, below(&top, walk.path(), &node))?;
+            match walk.step() {
+                Ok(None) => return Ok(()),
+                Ok(Some(Step::Entry(node))) => visit(self, below(&top, walk.path(), &node))?,
+                Ok(Some(Step::Leave)) => {}
+                Err(error) => self.damage(&join(&top.path, walk.path()), error)?,
             }
         }
-        Ok(())
+    }
+}
+
+/// A path below another one; either may be empty.
+fn join(above: &[u8], path: &[u8]) -> Vec<u8> {
+    if above.is_empty() || path.is_empty() {
+        [above, path].concat()
+    } else {
+        [above, b"/", path].concat()
     }
 }
 
 /// The difference of an entry below an added or removed directory.
 fn below(top: &Difference, path: &[u8], node: &Node) -> Difference {
-    let path = match top.path.as_slice() {
-        b"" => path.to_vec(),
-        above => [above, b"/", path].concat(),
-    };
+    let path = join(&top.path, path);
     let item = Item::from(node);
     let change = match top.change {
         Change::Removed(_) => Change::Removed(item),
@@ -188,11 +204,8 @@ impl Held {
             held.push(difference);
         }
         held.is_limited = held.bytes > bytes_max;
-        let mut unseen = comparison.unseen.take().unwrap_or_default();
-        if held.is_limited {
-            // What follows the last one may be in the same directory.
-            unseen.extend(held.all.last().map(|last| last.path.clone()));
-        }
+        // What follows the last one may be in the same directory.
+        let last = held.all.last().filter(|_| held.is_limited).map(|last| last.path.clone());
         let mut pairing = Pairing::new(held.all, comparison);
         pair_trees(&mut pairing)?;
         let mut unfolded = Self { is_limited: held.is_limited, ..Self::default() };
@@ -203,6 +216,8 @@ impl Held {
                 unfolded.push(difference);
             }
         }
+        let mut unseen = comparison.unseen.take().unwrap_or_default();
+        unseen.extend(last);
         let mut pairing = Pairing::new(unfolded.all, comparison);
         let mut contents = ContentKeys::default();
         pair_trees(&mut pairing)?;

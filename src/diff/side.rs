@@ -51,6 +51,11 @@ impl<'a> Level<'a> {
         }
     }
 
+    /// Whether only one side has this directory.
+    pub(super) const fn is_one_sided(&self) -> bool {
+        matches!((&self.before, &self.after), (Side::Nothing, _) | (_, Side::Nothing))
+    }
+
     /// Makes the next step tell that item of the second side again, alone.
     pub(super) fn put_back(&mut self, found: Found) {
         self.later = Some(found);

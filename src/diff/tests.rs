@@ -5,21 +5,22 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 
 use proptest::prelude::*;
 
+use crate::base::id::TreeId;
 use crate::base::name::EntryName;
-use crate::base::progress::Silent;
+use crate::base::progress::{Monitor, Silent};
 use crate::base::time::Timestamp;
 use crate::chunking::ChunkerConfig;
-use crate::dag::{Content, DirectoryBuilder, Entry, Kind, Node, TreeRef};
+use crate::dag::{Content, DirectoryBuilder, Entry, Kind, Node, Totals, TreeRef};
 use crate::diff::*;
 use crate::ingest::create;
 use crate::ingest::testing::*;
 use crate::patterns::PathPatterns;
-use crate::repository::testing::{manifest, node};
+use crate::repository::testing::{Series, directory_of, manifest, node};
 use crate::repository::{Config, Layout, Repository, Session};
 use crate::store::fault::{FaultPlan, FaultStore, Target};
 use crate::store::memory::MemoryStore;
@@ -360,6 +361,54 @@ fn a_moved_directory_of_the_running_system_is_one_line_if_all_below_it_is_the_sa
         "R two > new-two",
     ];
     assert_eq!(moved, expected);
+}
+
+#[test]
+fn what_is_damaged_is_named_and_the_rest_compared() {
+    #[derive(Default)]
+    struct Problems(Mutex<Vec<String>>);
+    impl Monitor for Problems {
+        fn problem(&self, message: &str) {
+            let path = message.split(':').next().unwrap_or_default();
+            self.0.lock().unwrap().push(path.to_owned());
+        }
+    }
+    let lost = |what: &str| {
+        let totals = Totals { entries: 1, files: 1, ..Totals::default() };
+        let id = TreeId::of(what.as_bytes());
+        node(Kind::Directory(TreeRef { id, hint: None, totals }))
+    };
+    let mut series = Series::new();
+    for (time, place) in [(1, "gone"), (2, "new")] {
+        series.take(|session| {
+            let both = lost(&format!("{time}"));
+            let one = lost(place);
+            let place = format!("{place}/inner");
+            directory_of(
+                session,
+                &[("a", file(time)), ("both", both), (&place, one), ("z", file(time))],
+            )
+        });
+    }
+    let reader = series.reader();
+    let nodes: Vec<_> =
+        reader.snapshots().unwrap().into_iter().map(|(_, manifest)| manifest.root).collect();
+    for listing in [Listing::Plain, Listing::Renames] {
+        let (problems, options) = (Problems::default(), options());
+        let roots = (stored(&nodes[0]), stored(&nodes[1]));
+        let comparison = Comparison::new(&reader, roots, b"", &options, &problems).unwrap();
+        let mut found = Vec::new();
+        let told = comparison.tell(listing, &mut |_, it| {
+            found.push(format!("{} {}", it.class().letter(), path(&it.path).display()));
+            Ok::<_, DiffError>(())
+        });
+        assert_eq!(told.unwrap().damaged, 3, "{listing:?}");
+        let expected = ["U a", "- gone", "- gone/inner", "+ new", "+ new/inner", "U z"];
+        assert_eq!(found, expected, "{listing:?}");
+        let mut named = problems.0.into_inner().unwrap();
+        named.sort();
+        assert_eq!(named, ["both", "gone/inner", "new/inner"], "{listing:?}");
+    }
 }
 
 #[test]

@@ -54,6 +54,7 @@ pub(super) struct Reporter<'a> {
     summary: Summary,
     read: ReadOut,
     problems: u64,
+    damaged: u64,
 }
 
 /// An item in JSON; others may rely on the names.
@@ -109,6 +110,7 @@ struct SummaryFacts {
     renamed: TallyFacts,
     renames_limited: bool,
     errors: u64,
+    damaged: u64,
 }
 
 /// How the content of a modified file differs.
@@ -126,7 +128,7 @@ impl<'a> Reporter<'a> {
         labels: (Label, Label),
     ) -> Self {
         let (output, summary, read) = (Output::new(), Summary::default(), ReadOut::default());
-        Self { context, arguments, labels, output, summary, read, problems: 0 }
+        Self { context, arguments, labels, output, summary, read, problems: 0, damaged: 0 }
     }
 
     /// Prints a difference.
@@ -156,19 +158,20 @@ impl<'a> Reporter<'a> {
 
     /// Prints the sums, and returns how the command ends.
     pub(super) fn finish(mut self, told: &Told) -> Result<(Outcome, ReadOut), CommandError> {
-        let errors = told.problems + self.problems;
+        let (errors, damaged) = (told.problems + self.problems, told.damaged + self.damaged);
         if self.context.json {
-            self.output.json(&summary_facts(&self.summary, told, errors))?;
+            self.output.json(&summary_facts(&self.summary, told, (errors, damaged)))?;
         } else if self.arguments.stat {
             self.table()?;
         } else if !self.context.quiet && !self.is_for_programs() {
-            self.output.line(&sums(&self.summary))?;
+            self.output.line(&sums(&self.summary, errors + damaged == 0))?;
         }
         self.output.finish()?;
         if told.is_renames_limited {
             self.context.note("too many differences to look for renames among all of them");
         }
         let outcome = match () {
+            () if damaged > 0 => Outcome::Damaged,
             () if errors > 0 => Outcome::Incomplete,
             () if self.arguments.exit_code && !self.summary.is_empty() => Outcome::Different,
             () => Outcome::Done,
@@ -241,9 +244,12 @@ impl<'a> Reporter<'a> {
         let read = |item| comparison.read(item, path, TEXT_BYTES_MAX);
         let texts = match read(before).and_then(|one| Ok(one.zip(read(after)?))) {
             Ok(texts) => texts,
-            Err(ContentError::Repository(error)) => return Err(error.into()),
+            Err(ContentError::Repository(error)) if !error.is_damage() => return Err(error.into()),
             Err(error) => {
-                self.problems += 1;
+                match error {
+                    ContentError::Repository(_) => self.damaged += 1,
+                    ContentError::Live(_) => self.problems += 1,
+                }
                 let line = format!("{}: {error}", printable(path));
                 self.context.note(&line);
                 return Ok(None);
@@ -300,9 +306,11 @@ const fn classes(summary: &Summary) -> [(&'static str, Tally); 6] {
 }
 
 /// The sums in one line, such as `2 added (1.0 MiB), 1 removed (0 B)`.
-fn sums(summary: &Summary) -> String {
-    if summary.is_empty() {
-        return "No differences".to_owned();
+fn sums(summary: &Summary, is_whole: bool) -> String {
+    match (summary.is_empty(), is_whole) {
+        (true, true) => return "No differences".to_owned(),
+        (true, false) => return "No differences in what could be compared".to_owned(),
+        _ => {}
     }
     let parts = classes(summary).into_iter().filter_map(|(name, tally)| {
         let items = tally.files.saturating_add(tally.directories);
@@ -326,11 +334,11 @@ fn details(difference: &Difference) -> Vec<String> {
         Change::Modified { before, after, fields }
         | Change::Renamed { before, after, fields, .. } => (before, after, fields),
     };
-    let has_content = fields.contains(&Field::Content);
+    let is_rewritten = fields.iter().any(|field| !Field::METADATA.contains(field));
     // The letter says that content differs, and whoever writes changes the mtime.
     let told = fields.iter().filter(|field| match field {
         Field::Content => before.size() != after.size(),
-        Field::Mtime => !has_content,
+        Field::Mtime => !is_rewritten,
         _ => true,
     });
     told.map(|field| match field {
@@ -419,7 +427,7 @@ fn item_facts(item: &Item) -> ItemFacts {
     }
 }
 
-fn summary_facts(summary: &Summary, told: &Told, errors: u64) -> SummaryFacts {
+fn summary_facts(summary: &Summary, told: &Told, (errors, damaged): (u64, u64)) -> SummaryFacts {
     let facts = |tally: Tally| TallyFacts {
         files: tally.files,
         directories: tally.directories,
@@ -435,5 +443,6 @@ fn summary_facts(summary: &Summary, told: &Told, errors: u64) -> SummaryFacts {
         renamed: facts(summary.renamed),
         renames_limited: told.is_renames_limited,
         errors,
+        damaged,
     }
 }
