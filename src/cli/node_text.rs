@@ -6,6 +6,7 @@ use crate::base::format;
 use crate::base::id::hex;
 use crate::base::name::printable;
 use crate::dag::{Kind, Node};
+use crate::find::kind_letter;
 
 /// The fields of a file in JSON; others may rely on their names.
 #[derive(Serialize)]
@@ -121,14 +122,9 @@ pub(crate) fn weight_text(node: &Node) -> String {
 /// The ten characters of `ls -l`.
 pub(crate) fn mode_text(node: &Node) -> String {
     let mut text = String::with_capacity(10);
-    text.push(match node.kind {
-        Kind::File(_) => '-',
-        Kind::Directory(_) => 'd',
-        Kind::Symlink(_) => 'l',
-        Kind::Fifo => 'p',
-        Kind::Socket => 's',
-        Kind::BlockDevice(_) => 'b',
-        Kind::CharDevice(_) => 'c',
+    text.push(match kind_letter(&node.kind) {
+        'f' => '-',
+        letter => letter,
     });
     for (shift, special, letter) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {
         let bits = node.mode >> shift;

@@ -84,8 +84,10 @@ pub(crate) fn run(context: &Context, arguments: &FindArguments) -> Result<Outcom
         search::<CommandError>(&reader, &snapshots, &criteria, &context.silent(), print)
             .map_err(|error| context.signals.explain(error))?;
     printer.output.finish()?;
-    if found == 0 {
-        context.note("Nothing was found");
+    match (snapshots.is_empty(), found) {
+        (true, _) => context.note("No snapshot fits"),
+        (false, 0) => context.note("Nothing was found"),
+        _ => {}
     }
     let lines = damaged.iter().map(damage_line).collect();
     context.damaged_lines(catalog.damaged, lines)
