@@ -121,7 +121,7 @@ fn encrypted() -> Repo {
     if std::env::var_os("ICECORE_TEST_ENCRYPT").is_some() {
         init = repo.command(["init"]);
     }
-    init.env("ICECORE_PASSWORD", crate::support::repo::PASSWORD);
+    init.env("ICECORE_PASSWORD", crate::support::encrypt::PASSWORD);
     crate::support::command::run(&mut init).expect(0);
     let ground = Ground::new(false);
     file(&ground.source().join("plans"), b"attack at dawn");
