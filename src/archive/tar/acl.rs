@@ -85,18 +85,19 @@ pub(super) fn from_text(text: &[u8]) -> Option<Vec<u8>> {
     Some(value)
 }
 
-/// The permission bits of a file that has such an attribute. Those of the group are
-/// the mask's, where there is one.
-pub(super) fn mode_bits(value: &[u8]) -> Option<u16> {
-    let (_, entries) = value.split_first_chunk::<4>()?;
+/// The mode of a file that has such an attribute: the bits of its group are those of
+/// the mask. libarchive writes the group's own bits in their place.
+pub(super) fn with_mask(mode: u16, value: &[u8]) -> u16 {
     let bits = |wanted: u16| {
-        entries.chunks(8).find_map(|entry| {
+        value.get(4..)?.chunks(8).find_map(|entry| {
             let [a, b, c, d, ..] = <[u8; 8]>::try_from(entry).ok()?;
-            (u16::from_le_bytes([a, b]) == wanted).then(|| u16::from_le_bytes([c, d]) & 7)
+            (u16::from_le_bytes([a, b]) == wanted).then(|| (u16::from_le_bytes([c, d]) & 7) << 3)
         })
     };
-    let group = bits(MASK).or_else(|| bits(GROUP_OWNER))?;
-    Some(bits(USER_OWNER)? << 6 | group << 3 | bits(OTHER)?)
+    match (bits(GROUP_OWNER), bits(MASK)) {
+        (Some(group), Some(mask)) if mode & 0o070 == group => mode & !0o070 | mask,
+        _ => mode,
+    }
 }
 
 fn permissions(text: &str) -> Option<u16> {

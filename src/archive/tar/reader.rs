@@ -327,9 +327,7 @@ fn found(
     let mode = number(header, MODE, "mode")? & u64::from(MODE_MASK);
     let mode = u16::try_from(mode).unwrap_or_default();
     let xattrs = xattrs(records)?;
-    // libarchive writes the group's own bits where a mode has those of the mask.
     let access = xattrs.iter().find(|xattr| *xattr.name == *acl::ACCESS);
-    let access = access.and_then(|xattr| acl::mode_bits(&xattr.value));
     let own = records.get("comment").and_then(|text| std::str::from_utf8(text).ok());
     let own = own.and_then(|text| text.strip_prefix("icecore ")).unwrap_or_default();
     let word = |name| own.split(' ').find_map(|word| word.strip_prefix(name));
@@ -339,7 +337,7 @@ fn found(
     Ok(Found {
         path,
         kind,
-        mode: access.map_or(mode, |bits| mode & !0o777 | bits),
+        mode: access.map_or(mode, |xattr| acl::with_mask(mode, &xattr.value)),
         uid: id("uid", UID, "user's number")?,
         gid: id("gid", GID, "group's number")?,
         user: text("uname", USER),

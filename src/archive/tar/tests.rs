@@ -103,6 +103,18 @@ fn all_metadata_comes_back_whatever_its_size() {
 }
 
 #[test]
+fn a_mode_with_the_groups_own_bits_gets_those_of_the_mask() {
+    let text = b"user::rw-,user:12345:rwx,group::r--,mask::rwx,other::r--";
+    let value = acl::from_text(text).unwrap();
+    for (written, meant) in [(0o4644, 0o4674), (0o674, 0o674), (0o604, 0o604)] {
+        let mut node = node(Kind::Fifo);
+        node.mode = written;
+        node.xattrs = vec![Xattr { name: (*acl::ACCESS).into(), value: value.clone().into() }];
+        assert_eq!(only(&write(b"x", &node, None, b"")).0.mode, meant);
+    }
+}
+
+#[test]
 fn every_kind_comes_back() {
     let device = Device { major: 4095, minor: 1_048_575 };
     let huge = Device { major: u32::MAX, minor: u32::MAX };
