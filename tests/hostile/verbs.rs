@@ -162,7 +162,7 @@ fn run_all(forge: &Forge, case: &Case, verbs: &[(&str, Ends)]) {
 /// Whether what a command prints is content that was asked for, or names, which
 /// are written byte by byte into a pipe, and escaped on a terminal.
 fn is_content(verb: &str) -> bool {
-    let printing = ["cat ", "ls ", "tree ", "find ", "manifest ", "dump "];
+    let printing = ["cat ", "ls ", "tree ", "find ", "diff ", "manifest ", "dump "];
     printing.iter().any(|word| verb.starts_with(word)) || verb.contains("--json")
 }
 
