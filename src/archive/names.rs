@@ -9,6 +9,11 @@ use crate::base::name::shown;
 
 /// Entries of an archive that is not in our order, at most: their names are kept.
 const ENTRIES_MAX: usize = 1 << 22;
+/// Bytes of the paths of all directories that are open at once, at most.
+const OPEN_BYTES_MAX: usize = 128 << 20;
+/// Bytes of all paths of an archive that is not in our order, at most, those of
+/// directories included of which no entry tells: entries are held by their paths.
+const PATH_BYTES_MAX: usize = 512 << 20;
 
 /// The names that were met.
 pub(super) enum Names {
@@ -17,8 +22,8 @@ pub(super) enum Names {
     /// that was met in it.
     Ordered(Vec<Vec<u8>>),
     /// Of any other: what was met, by the hash of the path, and whether it is a
-    /// directory that an entry tells of.
-    Any(HashMap<[u8; 16], Met>),
+    /// directory that an entry tells of. And how many bytes all paths have.
+    Any(HashMap<[u8; 16], Met>, usize),
 }
 
 /// What has a name.
@@ -38,20 +43,23 @@ fn key(path: &[u8]) -> [u8; 16] {
 
 impl Names {
     pub(super) fn new(is_own: bool) -> Self {
-        if is_own { Self::Ordered(Vec::new()) } else { Self::Any(HashMap::new()) }
+        if is_own { Self::Ordered(Vec::new()) } else { Self::Any(HashMap::new(), 0) }
     }
 
     /// Takes the next name, or says why the archive may not hold it. Returns the
     /// directories above it that no entry told of, topmost first: how much of the path
     /// is each. All of them in full could be thousands of times as long.
     pub(super) fn take(&mut self, path: &[u8], kind: &FoundKind) -> Result<Vec<usize>, String> {
-        if path.split(|byte| *byte == b'/').count() > DIRECTORY_DEPTH_MAX {
+        let levels = path.split(|byte| *byte == b'/').count();
+        // Half of the path is what those above it have on average.
+        let is_long = path.len().saturating_mul(levels) / 2 > OPEN_BYTES_MAX;
+        if levels > DIRECTORY_DEPTH_MAX || is_long {
             return Err(format!("{} lies too deep", shown(path)));
         }
         let is_directory = *kind == FoundKind::Directory;
         match self {
             Self::Ordered(last) => ordered(last, path, is_directory).map(|()| Vec::new()),
-            Self::Any(met) => any(met, path, is_directory),
+            Self::Any(met, bytes) => any(met, bytes, path, is_directory),
         }
     }
 
@@ -60,7 +68,7 @@ impl Names {
     pub(super) fn has_file(&self, path: &[u8]) -> bool {
         match self {
             Self::Ordered(_) => false,
-            Self::Any(met) => met.get(&key(path)) == Some(&Met::Other),
+            Self::Any(met, _) => met.get(&key(path)) == Some(&Met::Other),
         }
     }
 }
@@ -95,6 +103,7 @@ fn ordered(last: &mut Vec<Vec<u8>>, path: &[u8], is_directory: bool) -> Result<(
 
 fn any(
     met: &mut HashMap<[u8; 16], Met>,
+    bytes: &mut usize,
     path: &[u8],
     is_directory: bool,
 ) -> Result<Vec<usize>, String> {
@@ -122,9 +131,12 @@ fn any(
         Some(Met::Implied | Met::Directory) if is_directory => {}
         Some(_) => return Err(format!("{} is there twice", shown(path))),
     }
-    if met.len() > ENTRIES_MAX {
+    *bytes = bytes.saturating_add(path.len() + implied.iter().sum::<usize>());
+    if met.len() > ENTRIES_MAX || *bytes > PATH_BYTES_MAX {
         return Err(format!(
-            "it has more than {ENTRIES_MAX} entries; unpack it and take a snapshot of that"
+            "it has more than {ENTRIES_MAX} entries, or {} of paths; unpack it and take a \
+             snapshot of that",
+            crate::base::format::bytes(PATH_BYTES_MAX as u64)
         ));
     }
     Ok(implied)
@@ -161,6 +173,20 @@ mod tests {
         ] {
             assert!(take(true, bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn paths_that_would_fill_memory_are_refused() {
+        let deep = |levels: usize, name: usize| vec!["d".repeat(name); levels].join("/");
+        assert!(take(false, &[(&deep(1000, 200), FILE)]).is_ok());
+        assert!(take(false, &[(&deep(4000, 10), FILE)]).is_ok());
+        for is_own in [true, false] {
+            let wrong = take(is_own, &[(&deep(2000, 250), FILE)]).unwrap_err();
+            assert!(wrong.contains("too deep") && wrong.len() < 3000, "{wrong}");
+        }
+        let many: Vec<_> = (0..10).map(|n| (format!("{n}/{}", deep(900, 250)), FILE)).collect();
+        let many: Vec<_> = many.iter().map(|(path, kind)| (path.as_str(), kind.clone())).collect();
+        assert!(take(false, &many).unwrap_err().contains("512.0 MiB of paths"));
     }
 
     #[test]

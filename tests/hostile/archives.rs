@@ -121,11 +121,13 @@ fn extended_headers_of_any_content_end_in_one_line() {
     let long = vec![b'x'; 3 << 20];
     let many = "1,".repeat(500_000) + "1";
     let refused = [4, 14];
-    // 4000 directories of which no entry tells, their paths 80 MB together.
+    // Directories of which no entry tells, their paths 80 MB and 2 GB together.
     let deep = [&b"d".repeat(9)[..], b"/"].concat().repeat(4000);
+    let vast = [&b"d".repeat(250)[..], b"/"].concat().repeat(4000);
     for (key, value, codes) in [
         ("path", &long[..], &refused[..]),
         ("path", &deep, &[0, 3, 4, 14]),
+        ("path", &vast, &refused),
         ("path", &b"a/".repeat(100_000), &refused),
         ("path", b"\0", &refused),
         ("path", STEERING.as_bytes(), &[0, 4, 14]),
