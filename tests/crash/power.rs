@@ -6,6 +6,7 @@
 //! `ICECORE_CRASH_ROUNDS=N` cuts each verb at N moments, at most at each.
 
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use crate::crash::life::{Life, rounds};
 use crate::support::args;
@@ -138,19 +139,38 @@ fn a_repair_that_loses_power_at_any_moment_is_run_again_and_loses_nothing() {
     });
 }
 
+fn largest_table(repo: &Path) -> PathBuf {
+    let tables = std::fs::read_dir(repo.join("db")).expect("it can be listed").flatten();
+    let tables = tables.filter(|entry| entry.path().extension().is_some_and(|e| e == "sst"));
+    let size = |entry: &std::fs::DirEntry| entry.metadata().expect("it is there").len();
+    tables.max_by_key(size).expect("there are some").path()
+}
+
 #[test]
 fn a_repair_of_lost_content_that_loses_power_at_any_moment_ends_as_one_that_did_not() {
-    if !require_fuse() {
-        return;
+    if require_fuse() {
+        repairs_of_lost_content(|repo| {
+            std::fs::remove_file(largest_table(repo)).expect("it can be removed");
+        });
     }
+}
+
+#[test]
+fn a_repair_of_a_damaged_block_that_loses_power_at_any_moment_ends_as_one_that_did_not() {
+    if require_fuse() {
+        repairs_of_lost_content(|repo| {
+            let table = largest_table(repo);
+            let mut content = std::fs::read(&table).expect("it can be read");
+            let middle = content.len() / 2;
+            content[middle..middle + 64].fill(0);
+            std::fs::write(&table, content).expect("it can be written");
+        });
+    }
+}
+
+fn repairs_of_lost_content(damage: fn(&Path)) {
     let mut life = Life::new();
-    life.prepare(|repo| {
-        let tables = std::fs::read_dir(repo.join("db")).expect("it can be listed").flatten();
-        let tables = tables.filter(|entry| entry.path().extension().is_some_and(|e| e == "sst"));
-        let size = |entry: &std::fs::DirEntry| entry.metadata().expect("it is there").len();
-        let largest = tables.max_by_key(size).expect("there are some");
-        std::fs::remove_file(largest.path()).expect("it can be removed");
-    });
+    life.prepare(damage);
     let repair = args!["repair", "--yes"];
     let state = || {
         let report = life.repo.run(["check", "--read-data", "--json"]).last_json_line();
