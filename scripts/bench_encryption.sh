@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# What encryption costs: `create` of a tree and a cold read of it through a mount,
-# into a plain and an encrypted repository by turns. Prints each round and the
+# What encryption costs: `create` of a tree that the system has in memory and of one
+# that it reads from the disk, and a cold read through a mount, with a plain and an
+# encrypted repository by turns. Prints each round and the
 # medians. Run it as root on a quiet machine, so that caches can be dropped.
 #
 # Usage: scripts/bench_encryption.sh [SOURCE] [ROUNDS]     (default: /usr/share 5)
@@ -35,17 +36,23 @@ seconds() {
 read_all() {
     tar -C "$1" -cf - . | cat >/dev/null
 }
-round() {
-    local kind=$1 repo="$work/$1"
-    local secret=()
+new_repository() {
     rm -rf "$repo"
     if [ "$kind" = encrypted ]; then
-        secret=(--password-file "$work/password")
         "$BINARY" -q -r "$repo" init --encrypt "${secret[@]}"
     else
         "$BINARY" -q -r "$repo" init
     fi
-    tar -C "$source_tree" -cf - . | cat >/dev/null
+}
+round() {
+    local kind=$1 repo="$work/$1"
+    local secret=()
+    [ "$kind" = plain ] || secret=(--password-file "$work/password")
+    new_repository
+    drop_caches
+    seconds "$BINARY" -q -r "$repo" create "$source_tree" "${secret[@]}" >>"$work/$kind.cold"
+    new_repository
+    read_all "$source_tree"
     seconds "$BINARY" -q -r "$repo" create "$source_tree" "${secret[@]}" >>"$work/$kind.create"
     "$BINARY" -q -r "$repo" mount "$work/mnt" "${secret[@]}"
     drop_caches
@@ -59,10 +66,10 @@ median() {
 for number in $(seq "$rounds"); do
     for kind in plain encrypted; do
         round "$kind"
-        say "round $number, $kind: create $(tail -1 "$work/$kind.create") s, read $(tail -1 "$work/$kind.read") s"
+        say "round $number, $kind: create cold $(tail -1 "$work/$kind.cold") s, warm $(tail -1 "$work/$kind.create") s, read $(tail -1 "$work/$kind.read") s"
     done
 done
-for what in create read; do
+for what in cold create read; do
     plain=$(median "$work/plain.$what")
     encrypted=$(median "$work/encrypted.$what")
     awk -v what="$what" -v a="$plain" -v b="$encrypted" \
