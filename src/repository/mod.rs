@@ -78,5 +78,5 @@ pub use rebuild::Rebuilt;
 pub use scan::{Fingerprint, ScanDetail, ScanEntry, ScanKey, ScanPage};
 pub use select::{Selectable, SnapshotName, select_by_time, select_snapshot};
 pub use session::{Added, PreparedChunk, Session};
-pub use verify::{kinds_of, object_of, scan_readable};
+pub use verify::{kinds_of, scan_readable};
 pub use writer::{LINGER, PendingRange, Writer};

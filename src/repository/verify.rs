@@ -57,13 +57,6 @@ fn record_kind(plain: &[u8]) -> Option<ObjectKind> {
     ChunkList::is_page(canonical, hints).then_some(ObjectKind::ChunkList)
 }
 
-/// Returns the kind, id and plain length of what lies in a family of a repository
-/// that is not encrypted, if it is an object at all.
-#[must_use]
-pub fn object_of(family: Family, stored: &[u8]) -> Option<(ObjectKind, [u8; 32], u32)> {
-    Protection::none().object_of(family, stored)
-}
-
 /// Whether what is stored is a tree or a page of a chunk list, as far as that can
 /// be told without a key.
 pub(crate) fn is_record(stored: &[u8]) -> bool {
