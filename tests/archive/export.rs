@@ -102,7 +102,8 @@ fn the_manifest_tells_of_the_snapshot_and_of_the_chain() {
     let snapshot = &manifest["snapshot"];
     assert_eq!(id_of(snapshot), fixture.id);
     assert_eq!(snapshot["tags"], serde_json::json!(["weekly"]));
-    assert_eq!(snapshot["root"], root_of(&fixture.repo, &fixture.id).as_str());
+    let shown = fixture.repo.ok(["show", "--json", &fixture.id]).json();
+    assert!(snapshot["root"].is_string() && snapshot["root"] == shown["root"], "{shown}");
     let proof = fixture.repo.ok(["log", "verify", "--json"]).json();
     let chain = &manifest["chain"];
     assert_eq!((&chain["valid"], &chain["recomputed"]), (&true.into(), &true.into()));
