@@ -18,6 +18,8 @@ mod paper;
 mod secret;
 mod xaes;
 
+#[cfg(test)]
+pub(crate) use kdf::work;
 pub use kdf::{KdfCost, KdfError};
 pub use key_file::{Credential, KEY_FILE_BYTES_MAX, KeyFile, KeyFileError, KeyKind};
 pub use master::{Keys, MasterKey};

@@ -272,3 +272,45 @@ fn read_file(path: PathBuf) -> Result<KeyFile, RepositoryError> {
     }
     KeyFile::from_text(&text).map_err(|error| unusable(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::{Secret, work};
+
+    const COST: KdfCost = KdfCost { memory_kib: 1024, passes: 2, lanes: 4 };
+    /// Memory in KiB times passes.
+    const WORK: u64 = 2048;
+
+    fn password(text: &[u8]) -> Credential {
+        Credential::Password(text.to_vec().into())
+    }
+
+    #[test]
+    fn a_wrong_password_costs_the_same_work_however_near_it_is_to_any_right_one() {
+        let place = tempfile::tempdir().unwrap();
+        let layout = Layout::new(place.path());
+        let master = MasterKey::generate().unwrap();
+        let ring = Keyring::read(&layout).unwrap();
+        for right in ["correct", "horse", "battery staple"] {
+            ring.add(&master, &password(right.as_bytes()), COST, right).unwrap();
+        }
+        ring.add(&master, &Credential::Key(Secret::take(&mut [7; 32])), COST, "machine").unwrap();
+        let ring = Keyring::read(&layout).unwrap();
+        work::take();
+        let long = [b'x'; 10_000];
+        for wrong in [&b""[..], b"c", b"correc", b"correct ", b"Correct", b"horsf", &long] {
+            let outcome = ring.unlock(&password(wrong));
+            assert!(matches!(outcome, Err(RepositoryError::WrongPassword { .. })), "{outcome:?}");
+            assert_eq!(work::take(), 3 * WORK, "{wrong:?}");
+        }
+        assert!(ring.unlock(&password(b"horse")).is_ok());
+        assert!((1..=3).contains(&(work::take() / WORK)));
+        // A key of 32 bytes is not guessed, so it need not be slow.
+        for byte in [7, 8] {
+            let outcome = ring.unlock(&Credential::Key(Secret::take(&mut [byte; 32])));
+            assert_eq!(outcome.is_ok(), byte == 7);
+            assert_eq!(work::take(), 0);
+        }
+    }
+}
