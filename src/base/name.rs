@@ -119,6 +119,13 @@ pub fn shown(path: &[u8]) -> String {
     format!("{}[...]{}", printable(start), printable(end))
 }
 
+/// A path below another one; either may be empty.
+#[must_use]
+pub fn join_paths(above: &[u8], path: &[u8]) -> Vec<u8> {
+    let slash: &[u8] = if above.is_empty() || path.is_empty() { b"" } else { b"/" };
+    [above, slash, path].concat()
+}
+
 /// Whether a character can reorder the text around it on a terminal.
 fn is_direction_mark(character: char) -> bool {
     matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

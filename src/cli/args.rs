@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::{Args, Parser, Subcommand};
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
+use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 use crate::base::hash::Digest256;
@@ -84,6 +85,7 @@ pub(crate) struct GlobalArguments {
     /// The repository's directory [default: /var/lib/icecore for root, else
     /// $XDG_DATA_HOME/icecore]
     #[arg(short, long, global = true, env = "ICECORE_REPO", value_name = "DIRECTORY")]
+    #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from), value_hint = ValueHint::DirPath)]
     pub(crate) repo: Option<PathBuf>,
     /// Print facts as JSON
     #[arg(long, global = true)]

@@ -51,7 +51,11 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(arguments: &GlobalArguments) -> Result<Self, CommandError> {
         let environment = env::var_os("ICECORE_REPO").map(PathBuf::from);
-        let (repository, is_named) = match &arguments.repo {
+        // What is empty in the environment is not set.
+        let is_unset =
+            |path: &PathBuf| path.as_os_str().is_empty() && Some(path) == environment.as_ref();
+        let (repository, is_named) = match arguments.repo.as_ref().filter(|path| !is_unset(path)) {
+            Some(repository) if repository.as_os_str().is_empty() => return Err(no_repository()),
             // What the environment says counts for less than a profile.
             Some(repository) => (repository.clone(), Some(repository) != environment.as_ref()),
             None => (default_repository()?, false),
@@ -323,11 +327,11 @@ fn default_repository() -> Result<PathBuf, CommandError> {
     if rustix::process::geteuid().is_root() {
         return Ok(PathBuf::from("/var/lib/icecore"));
     }
-    user_directory("XDG_DATA_HOME", ".local/share").ok_or_else(|| {
-        CommandError::Usage(
-            "No repository given: say --repo DIRECTORY or set ICECORE_REPO".to_owned(),
-        )
-    })
+    user_directory("XDG_DATA_HOME", ".local/share").ok_or_else(no_repository)
+}
+
+fn no_repository() -> CommandError {
+    CommandError::Usage("No repository given: say --repo DIRECTORY or set ICECORE_REPO".to_owned())
 }
 
 /// A directory of icecore's own below a base directory of the user's.

@@ -7,6 +7,7 @@ use crate::base::id::hex;
 use crate::base::name::printable;
 use crate::dag::{Kind, Node};
 use crate::find::kind_letter;
+use crate::repository::RepositoryError;
 
 /// The fields of a file in JSON; others may rely on their names.
 #[derive(Serialize)]
@@ -138,4 +139,14 @@ pub(crate) fn mode_text(node: &Node) -> String {
         });
     }
     text
+}
+
+/// What is said of a directory of which a part cannot be read.
+pub(crate) fn not_seen_whole(path: &[u8], error: &RepositoryError) -> String {
+    let path = if path.is_empty() { "/".to_owned() } else { printable(path) };
+    let what = match error {
+        RepositoryError::Missing { .. } | RepositoryError::Damaged { .. } => error.to_string(),
+        error => format!("Damage: {error}"),
+    };
+    format!("{what}; so {path} was not seen whole")
 }

@@ -8,6 +8,7 @@
 use std::collections::HashSet;
 
 use crate::base::id::TreeId;
+use crate::base::name::join_paths;
 use crate::dag::Node;
 use crate::diff::change::{Change, Difference, Item, Tally};
 use crate::diff::comparison::Comparison;
@@ -118,7 +119,7 @@ impl Comparison<'_> {
                 Ok(Some(Step::Entry(node))) => held.push(below(&top, walk.path(), &node)),
                 Ok(Some(Step::Leave)) => {}
                 // The next step goes on behind it.
-                Err(error) => self.damage(&join(&top.path, walk.path()), error)?,
+                Err(error) => self.damage(&join_paths(&top.path, walk.path()), error)?,
             }
             if held.bytes > bytes_max {
                 held.all.truncate(first);
@@ -149,24 +150,15 @@ impl Comparison<'_> {
                 Ok(None) => return Ok(()),
                 Ok(Some(Step::Entry(node))) => visit(self, below(&top, walk.path(), &node))?,
                 Ok(Some(Step::Leave)) => {}
-                Err(error) => self.damage(&join(&top.path, walk.path()), error)?,
+                Err(error) => self.damage(&join_paths(&top.path, walk.path()), error)?,
             }
         }
     }
 }
 
-/// A path below another one; either may be empty.
-fn join(above: &[u8], path: &[u8]) -> Vec<u8> {
-    if above.is_empty() || path.is_empty() {
-        [above, path].concat()
-    } else {
-        [above, b"/", path].concat()
-    }
-}
-
 /// The difference of an entry below an added or removed directory.
 fn below(top: &Difference, path: &[u8], node: &Node) -> Difference {
-    let path = join(&top.path, path);
+    let path = join_paths(&top.path, path);
     let item = Item::from(node);
     let change = match top.change {
         Change::Removed(_) => Change::Removed(item),

@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use rustix::fs::{AtFlags, Mode, OFlags, chmod, fchmod, fgetxattr, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
 
-use crate::base::name::EntryName;
+use crate::base::name::{EntryName, join_paths};
 use crate::dag::Node;
 use crate::local::{Handle, Status, through_proc};
 use crate::restore::error::ItemError;
@@ -60,7 +60,7 @@ impl Directory {
 
     /// The path below the target of a name in it.
     pub(super) fn path_of(&self, name: &[u8]) -> Vec<u8> {
-        if self.path.is_empty() { name.to_vec() } else { [&self.path, &b"/"[..], name].concat() }
+        join_paths(&self.path, name)
     }
 
     /// Whether new items in it inherit an ACL.

@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::base::name::EntryName;
+use crate::base::name::{EntryName, join_paths};
 use crate::dag::{Kind, Node};
 use crate::local::Status;
 use crate::repository::Step;
@@ -254,7 +254,7 @@ impl<'a, 'b> Walker<'a, 'b> {
     /// The path in the snapshot of a name in the last level.
     fn path_of(&self, name: &EntryName) -> Vec<u8> {
         let path = self.levels.last().map(|level| level.path.as_slice());
-        join(path.unwrap_or_default(), name.as_bytes())
+        join_paths(path.unwrap_or_default(), name.as_bytes())
     }
 
     /// Takes a path of the target for an item of the snapshot, unless another one
@@ -384,7 +384,7 @@ impl<'a, 'b> Walker<'a, 'b> {
             let Ok(status) = Status::of_name(directory.handle()?, name.as_slice()) else {
                 continue;
             };
-            let (inner, is_directory) = (join(path, &name), status.is_directory());
+            let (inner, is_directory) = (join_paths(path, &name), status.is_directory());
             let is_included = request.includes.is_empty()
                 || request.includes.fit_from_above(&inner, is_directory);
             let is_spared = request.excludes.fit_from_above(&inner, is_directory)
@@ -434,8 +434,4 @@ fn enter(
 fn parent_of(path: &[u8]) -> &[u8] {
     let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
     path.get(..end).unwrap_or_default()
-}
-
-fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
-    if path.is_empty() { name.to_vec() } else { [path, b"/", name].concat() }
 }

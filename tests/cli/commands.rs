@@ -166,3 +166,19 @@ fn the_repository_can_be_named_by_the_environment() {
     let listed = crate::support::command::run(&mut command).expect(0).json();
     assert_eq!(id_of(&listed[0]), fixture.id);
 }
+
+#[test]
+fn an_empty_repository_is_none_in_the_environment_and_an_error_on_the_command_line() {
+    let fixture = Fixture::plain();
+    let run = |command: &mut std::process::Command| crate::support::command::run(command);
+    let mut command = crate::support::repo::plain_command();
+    run(command.env("ICECORE_REPO", fixture.repo.path()).args(["-r", "", "list"]))
+        .fails(2, &["No repository given"]);
+    let mut command = crate::support::repo::plain_command();
+    command.env("ICECORE_REPO", "").arg("-r").arg(fixture.repo.path()).args(["list", "--json"]);
+    assert_eq!(id_of(&run(&mut command).expect(0).json()[0]), fixture.id);
+    // Then the place is the usual one.
+    let mut command = crate::support::repo::plain_command();
+    command.env("ICECORE_REPO", "").env("XDG_DATA_HOME", "/no/such").arg("list");
+    assert_ne!(run(&mut command).code, 2, "the command line is not wrong");
+}

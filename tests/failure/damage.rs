@@ -89,3 +89,31 @@ fn a_version_that_damage_hides_is_listed_and_the_others_stay_readable() {
     assert!(read == [Some(contents[0].clone()), None, Some(contents[2].clone())]);
     mount.unmount();
 }
+
+#[test]
+fn ls_and_tree_pass_over_a_damaged_directory_name_it_and_end_with_4() {
+    let mut rng = Rng::new(79);
+    let fixture = Fixture::built(|source| {
+        for (name, files) in [("before", 1), ("hurt", 4), ("with", 1)] {
+            // Small files lie in the tree, so one tree is larger than all others.
+            let inside = source.join(name);
+            directory(&inside);
+            for number in 0..files {
+                file(&inside.join(format!("inner-{number}")), &rng.bytes(250));
+            }
+        }
+        directory(source);
+    });
+    rot_tree(&fixture.repo, 1000, 0);
+    let source = fixture.source.strip_prefix("/").expect("it is absolute").display();
+    for (command, listed) in [(["ls", "-R"], "/inner-"), (["tree", "--depth=9"], "inner-")] {
+        for named in ["latest".to_owned(), format!("latest:{source}")] {
+            let outcome = fixture.repo.run([&command[..], &[&named]].concat()).expect(4);
+            let said = format!("so {source}/hurt was not seen whole");
+            assert!(outcome.error().contains(&said), "{command:?} {named}: {}", outcome.error());
+            let text = outcome.text();
+            assert_eq!(text.matches(listed).count(), 2, "{command:?} {named}: {text}");
+            assert!(text.contains("with"), "{command:?} {named}: {text}");
+        }
+    }
+}

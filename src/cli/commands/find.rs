@@ -3,17 +3,15 @@
 use serde::Serialize;
 
 use crate::base::id::SnapshotId;
-use crate::base::name::printable;
 use crate::base::sequences::SequenceSet;
 use crate::cli::commands::choose;
 use crate::cli::context::Context;
 use crate::cli::exit::{CommandError, Outcome};
 use crate::cli::find_options::FindArguments;
-use crate::cli::node_text::{NodeFacts, mode_text, owner_texts, weight_text};
+use crate::cli::node_text::{NodeFacts, mode_text, not_seen_whole, owner_texts, weight_text};
 use crate::cli::output::Output;
 use crate::dag::Manifest;
 use crate::find::{Criteria, Damage, FilePatterns, FindError, Found, Report, search};
-use crate::repository::RepositoryError;
 
 /// The fields that say which snapshots hold a version; others may rely on their
 /// names.
@@ -114,13 +112,8 @@ fn criteria(context: &Context, arguments: &FindArguments) -> Result<Criteria, Co
 /// What is said of a part of a directory that cannot be read.
 pub(crate) fn damage_line(damage: &Damage) -> String {
     let Damage { path, snapshots, error } = damage;
-    let path = if path.is_empty() { "/".to_owned() } else { printable(path) };
     let count = crate::base::format::plural(snapshots.len(), "snapshot", "snapshots");
-    let what = match error {
-        RepositoryError::Missing { .. } | RepositoryError::Damaged { .. } => error.to_string(),
-        error => format!("Damage: {error}"),
-    };
-    format!("{what}; so {path} was not seen whole in {count}")
+    format!("{} in {count}", not_seen_whole(path, error))
 }
 
 struct Printer<'a> {

@@ -3,13 +3,14 @@
 use std::cmp::Reverse;
 use std::os::unix::ffi::OsStrExt as _;
 
+use crate::base::name::join_paths;
 use crate::cli::context::Context;
 use crate::cli::exit::{CommandError, Outcome};
 use crate::cli::ls_options::LsArguments;
-use crate::cli::node_text::{NodeFacts, mode_text, owner_texts, size_text};
+use crate::cli::node_text::{NodeFacts, mode_text, not_seen_whole, owner_texts, size_text};
 use crate::cli::output::{JsonArray, Output};
 use crate::dag::{Kind, Node, TreeRef};
-use crate::repository::{Reader, RepositoryError, Step};
+use crate::repository::{Reader, Step};
 
 pub(crate) fn run(context: &Context, arguments: &LsArguments) -> Result<Outcome, CommandError> {
     let reader = context.reader()?;
@@ -25,7 +26,7 @@ pub(crate) fn run(context: &Context, arguments: &LsArguments) -> Result<Outcome,
         damaged: Vec::new(),
     };
     match &node.kind {
-        Kind::Directory(tree) => lister.directory(&reader, tree)?,
+        Kind::Directory(tree) => lister.directory(&reader, &named.path, tree)?,
         _ => lister.entry(&named.path, &node)?,
     }
     lister.print_sorted()?;
@@ -33,7 +34,7 @@ pub(crate) fn run(context: &Context, arguments: &LsArguments) -> Result<Outcome,
         lister.array.end(&mut lister.output)?;
     }
     lister.output.finish()?;
-    context.damaged(lister.damaged)
+    context.damaged_lines(Vec::new(), lister.damaged)
 }
 
 struct Lister<'a> {
@@ -44,13 +45,19 @@ struct Lister<'a> {
     /// What waits to be sorted, if that was asked for; else all is printed as it
     /// comes.
     sorted: Vec<(Vec<u8>, Node)>,
-    damaged: Vec<RepositoryError>,
+    /// What is said of directories that cannot be read whole.
+    damaged: Vec<String>,
 }
 
 impl Lister<'_> {
     /// Lists a directory, and with `--recursive` what is below, in the order of
     /// paths. What is damaged is passed over, and told at the end.
-    fn directory(&mut self, reader: &Reader, root: &TreeRef) -> Result<(), CommandError> {
+    fn directory(
+        &mut self,
+        reader: &Reader,
+        top: &[u8],
+        root: &TreeRef,
+    ) -> Result<(), CommandError> {
         let is_sorted = self.arguments.by_time || self.arguments.by_size;
         let mut walk = reader.walk(root);
         loop {
@@ -60,7 +67,7 @@ impl Lister<'_> {
                 Ok(Some(Step::Leave)) => continue,
                 Ok(None) => return Ok(()),
                 Err(error) if error.is_loss() => {
-                    self.damaged.push(error);
+                    self.damaged.push(not_seen_whole(&join_paths(top, walk.path()), &error));
                     continue;
                 }
                 Err(error) => return Err(error.into()),

@@ -7,12 +7,12 @@ use serde::Serialize;
 
 use crate::base::format;
 use crate::base::limits::DIRECTORY_DEPTH_MAX;
-use crate::base::name::{EntryName, printable};
+use crate::base::name::{join_paths, printable};
 use crate::cli::context::Context;
 use crate::cli::exit::{CommandError, Outcome};
 use crate::cli::locale::is_utf8;
 use crate::cli::ls_options::TreeArguments;
-use crate::cli::node_text::{NodeFacts, weight_text};
+use crate::cli::node_text::{NodeFacts, not_seen_whole, weight_text};
 use crate::cli::output::{JsonArray, Output};
 use crate::dag::{Entry, Kind, Node, Totals, TreeRef};
 use crate::repository::{DirectoryCursor, Reader, RepositoryError};
@@ -59,6 +59,7 @@ pub(crate) fn run(context: &Context, arguments: &TreeArguments) -> Result<Outcom
         output: Output::new(),
         array: JsonArray::default(),
         shown: Totals::default(),
+        top: &named.path,
         damaged: Vec::new(),
     };
     if !context.json {
@@ -73,7 +74,7 @@ pub(crate) fn run(context: &Context, arguments: &TreeArguments) -> Result<Outcom
         drawer.output.line(&summary)?;
     }
     drawer.output.finish()?;
-    context.damaged(drawer.damaged)
+    context.damaged_lines(Vec::new(), drawer.damaged)
 }
 
 /// A directory that is drawn.
@@ -94,7 +95,10 @@ struct Drawer<'a> {
     array: JsonArray,
     /// What was drawn.
     shown: Totals,
-    damaged: Vec<RepositoryError>,
+    /// The path of the directory that is drawn.
+    top: &'a [u8],
+    /// What is said of directories that cannot be read whole.
+    damaged: Vec<String>,
 }
 
 impl Drawer<'_> {
@@ -109,8 +113,8 @@ impl Drawer<'_> {
                 levels.pop();
                 continue;
             };
-            level.next = self.following(&mut level.cursor)?;
-            let path = join(&level.path, &entry.name);
+            level.next = self.following(&mut level.cursor, &level.path)?;
+            let path = join_paths(&level.path, entry.name.as_bytes());
             let (sign, below) = match level.next {
                 Some(_) => (self.lines.middle, self.lines.below_middle),
                 None => (self.lines.last, self.lines.below_last),
@@ -137,7 +141,7 @@ impl Drawer<'_> {
         levels: &mut Vec<Level<'a>>,
     ) -> Result<(), CommandError> {
         let mut cursor = reader.open_directory(tree);
-        let next = self.following(&mut cursor)?;
+        let next = self.following(&mut cursor, &path)?;
         levels.push(Level { cursor, next, before, path });
         Ok(())
     }
@@ -146,13 +150,14 @@ impl Drawer<'_> {
     fn following(
         &mut self,
         cursor: &mut DirectoryCursor<'_>,
+        path: &[u8],
     ) -> Result<Option<Entry>, CommandError> {
         loop {
             let entry = match cursor.entry() {
                 Ok(Some(entry)) => entry,
                 Ok(None) => return Ok(None),
                 Err(error) if error.is_loss() => {
-                    self.damaged.push(error);
+                    self.damaged.push(not_seen_whole(&join_paths(self.top, path), &error));
                     continue;
                 }
                 Err(error) => return Err(error.into()),
@@ -210,9 +215,4 @@ fn weight(node: &Node) -> String {
         "-" => String::new(),
         text => text.to_owned(),
     }
-}
-
-fn join(path: &[u8], name: &EntryName) -> Vec<u8> {
-    let slash: &[u8] = if path.is_empty() { b"" } else { b"/" };
-    [path, slash, name.as_bytes()].concat()
 }
