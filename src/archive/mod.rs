@@ -33,6 +33,7 @@ mod packing;
 mod stage;
 mod tar;
 mod unpack;
+mod witness;
 mod zip;
 
 #[cfg(test)]
@@ -49,3 +50,4 @@ pub use manifest::{
     ArchiveKind, ArchiveSource, ByteText, ChainState, ManifestHead, SnapshotSummary,
 };
 pub use output::NewFile;
+pub(crate) use witness::witness;

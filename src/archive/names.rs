@@ -107,6 +107,9 @@ fn any(
     path: &[u8],
     is_directory: bool,
 ) -> Result<Vec<usize>, String> {
+    if path.is_empty() && !is_directory {
+        return Err("its top is no directory".to_owned());
+    }
     let mut implied = Vec::new();
     let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
     let above = std::iter::once(0).filter(|_| !path.is_empty()).chain(ends);
@@ -201,6 +204,8 @@ mod tests {
             &[("a", D), ("a", FILE)],
             &[("a/b", FILE), ("a", FILE)],
             &[("a", FoundKind::Symlink(b"..".to_vec())), ("a/b", FILE)],
+            &[("", FILE)],
+            &[("a", FILE), ("", FoundKind::HardLink(b"a".to_vec()))],
         ] {
             assert!(take(false, bad).is_err(), "{bad:?}");
         }

@@ -150,6 +150,11 @@ pub(super) enum Unpacker<R: Read> {
 }
 
 impl<R: Read> Unpacker<R> {
+    /// Whether it is packed; what is not has no seal.
+    pub(super) const fn is_packed(&self) -> bool {
+        !matches!(self, Self::None(_))
+    }
+
     /// Looks at the first bytes to see how it is packed.
     pub(super) fn new(mut input: R) -> io::Result<Self> {
         let mut first = Vec::new();

@@ -115,12 +115,17 @@ pub(super) fn unpack(
     unpacking.run()?;
     let Unpacking { tar, unpacked, .. } = unpacking;
     let at = String::new();
-    let is_sealed = tar.into_inner().finish().map_err(|error| failed(archive, at, error))?;
+    let unpacker = tar.into_inner();
+    let is_packed = unpacker.is_packed();
+    let is_sealed = unpacker.finish().map_err(|error| failed(archive, at, error))?;
     if unpacked.manifest.is_some() && !is_sealed {
         return Err(ArchiveError::Damaged {
             archive: archive.to_owned(),
             place: " at its end".to_owned(),
-            detail: "the seal is not that of the bytes before it".to_owned(),
+            detail: match is_packed {
+                true => "the seal is not that of the bytes before it".to_owned(),
+                false => "it was unpacked, which takes the seal off; import it packed".to_owned(),
+            },
         });
     }
     Ok(unpacked)

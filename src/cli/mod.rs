@@ -39,6 +39,11 @@ mod snapshot_options;
 mod stats_options;
 mod template;
 
+/// Decoders of records that only this layer reads, for `crate::fuzzing`.
+pub(crate) mod decoders {
+    pub(crate) use crate::cli::commands::restore_rollback::decode_any as rollback_record;
+}
+
 use std::env;
 use std::ffi::OsString;
 use std::process::ExitCode;

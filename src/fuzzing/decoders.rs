@@ -12,9 +12,11 @@ use crate::base::hash::sha256;
 use crate::base::id::{IdScheme, ListId, SnapshotId, TreeId};
 use crate::base::name::{EntryName, printable};
 use crate::base::time::{Timestamp, parse_duration, parse_range};
+use crate::crypto::{Credential, KeyFile, SealingKey, Secret, from_paper, to_paper};
 use crate::dag::record::split_stored;
 use crate::dag::{ChunkList, ChunkListRef, DirectoryBuilder, Entry, Kind, Manifest, Record, Tree};
-use crate::repository::{Config, Layout, Locator, decoders, envelope};
+use crate::repository::envelope::{self, Envelopes, RecordKind};
+use crate::repository::{Config, Layout, Locator, decoders};
 
 /// Bytes that an envelope may open to.
 const PLAIN_BYTES_MAX: usize = 1 << 20;
@@ -107,6 +109,46 @@ pub(super) fn envelope(input: &[u8]) {
     if let Ok(plain) = envelope::open(input, PLAIN_BYTES_MAX) {
         assert!(plain.len() <= PLAIN_BYTES_MAX);
     }
+}
+
+/// What somebody who has the key may have sealed: a codec, a length and a payload.
+pub(super) fn sealed_envelope(input: &[u8]) {
+    static KEY: OnceLock<SealingKey> = OnceLock::new();
+    let key = KEY.get_or_init(|| SealingKey::new(&Secret::take(&mut [7; 32])));
+    let envelopes = Envelopes::Sealed(key.clone());
+    let opened = envelopes.open(RecordKind::Chunk, &[3; 32], input, PLAIN_BYTES_MAX);
+    assert!(opened.is_err(), "a forgery opens");
+    let _ = envelopes.open_any(input, PLAIN_BYTES_MAX);
+    if let Ok(plain) = envelope::open_inner(input.to_vec(), PLAIN_BYTES_MAX) {
+        assert!(plain.len() <= PLAIN_BYTES_MAX);
+    }
+}
+
+pub(super) fn key_file(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let Ok(file) = KeyFile::from_text(text) else { return };
+    // No password is tried: that costs what the file says, within bounds.
+    assert!(file.cost().is_none_or(|cost| cost.validate().is_ok()), "a cost without bounds");
+    let again = file.to_text().ok().and_then(|text| KeyFile::from_text(&text).ok());
+    assert_eq!(again.as_ref(), Some(&file), "written differently");
+    let key = Credential::Key(Secret::take(&mut [7; 32]));
+    assert!(file.unwrap(&key).is_err(), "a forgery opens");
+}
+
+pub(super) fn paper_key(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    if let Ok(key) = from_paper(text) {
+        assert!(from_paper(&to_paper(&key)).is_ok(), "printed differently");
+    }
+}
+
+pub(super) fn pending(input: &[u8]) {
+    let (key, value) = input.split_at(input.len().saturating_sub(8));
+    decoders::pending(key, value);
+}
+
+pub(super) fn rollback_record(input: &[u8]) {
+    crate::cli::decoders::rollback_record(input);
 }
 
 pub(super) fn locator(input: &[u8]) {

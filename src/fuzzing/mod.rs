@@ -11,6 +11,7 @@
 //!
 //! Imports: everything that decodes.
 
+mod archives;
 mod compared;
 mod decoders;
 mod forge;
@@ -19,13 +20,15 @@ mod source;
 mod views;
 
 #[cfg(test)]
+mod seeds;
+#[cfg(test)]
 mod tests;
 
 /// A fuzz target: its name, and what it does with an input.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target. `fuzz/fuzz_targets` has a file for each.
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 23] = [
     ("decode_tree", decoders::tree),
     ("decode_chunk_list", decoders::chunk_list),
     ("decode_manifest", decoders::manifest),
@@ -39,6 +42,12 @@ pub const TARGETS: [Target; 17] = [
     ("decode_scan_page", decoders::scan_page),
     ("parse_event", decoders::event),
     ("verify_log", decoders::log),
+    ("open_sealed_envelope", decoders::sealed_envelope),
+    ("open_key_file", decoders::key_file),
+    ("read_paper_key", decoders::paper_key),
+    ("decode_pending", decoders::pending),
+    ("read_rollback_record", decoders::rollback_record),
+    ("read_archive", archives::read_archive),
     ("parse_time", decoders::time),
     ("view_operations", views::view_operations),
     ("view_model", compared::view_model),

@@ -1,16 +1,14 @@
 //! A driver for every target on a stable compiler: seeds that are nearly right,
-//! changed at random. `ICECORE_FUZZ_SECONDS` says how long each target runs, and
+//! changed at random. `ICECORE_FUZZ_SECONDS` says how long each target runs,
+//! `ICECORE_FUZZ_CORPUS` where its seeds are written for cargo-fuzz, and
 //! `fuzz/regressions` holds what was ever found.
 
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use super::seeds::seeds;
 use super::{TARGETS, run};
-use crate::audit::{Actor, AuditLog, EventKind, Record, Rotation};
-use crate::base::codec::Encoder;
-use crate::compression::Compression;
-use crate::repository::{Layout, envelope};
 
 /// Inputs that each target gets when nobody asks for more.
 const INPUTS: usize = 2000;
@@ -37,72 +35,10 @@ fn folder(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(name)
 }
 
-/// Inputs that a target understands, at least in part.
-fn seeds(target: &str) -> Vec<Vec<u8>> {
-    let record = |canonical: &[u8]| {
-        let mut encoder = Encoder::new();
-        encoder.bytes(canonical);
-        encoder.finish()
-    };
-    let file = [0, 0, 0, 0, 0, 0, 3, b'a', b'b', b'c'];
-    let leaf = [&[1, 1, 0, 0, 0, 0, 1, 1, b'a'][..], &file].concat();
-    let list = [&[1, 2, 0x21][..], &[20], &[7; 32]].concat();
-    match target {
-        "decode_tree" => vec![record(&leaf), record(&[1, 0, 0])],
-        "decode_chunk_list" => vec![record(&list), record(&[2, 1, 0])],
-        "decode_manifest" => {
-            let root = [&[1, 0, 0, 0, 0][..], &[5; 32], &[0; 6]].concat();
-            vec![record(&[&[1][..], &[0; 10], &[0; 11], &[0; 4], &root].concat())]
-        }
-        "decode_config" => vec![super::views::CONFIG.into(), b"format_version = 2".to_vec()],
-        "open_envelope" => [Compression::None, Compression::Lz4, Compression::Zstd(3)]
-            .map(|compression| envelope::seal(&[7; 3000], compression))
-            .to_vec(),
-        "decode_note" => vec![vec![1, 1, 1, 1, b'x', 1], vec![1, 0, 2, 4, 0]],
-        "decode_lease" => vec![[&[1][..], &[3; 64]].concat(), vec![0; 4096]],
-        "decode_scan_page" => vec![[&[1][..], &[4; 32], &[1; 10]].concat()],
-        "parse_event" => vec![EVENT.into()],
-        "verify_log" => vec![honest_log(u64::MAX), honest_log(2), EVENT.into()],
-        "view_model" | "view_operations" | "check_repository" => {
-            (1..20).map(|seed| bytes(seed, 800)).chain([vec![0; 64]]).collect()
-        }
-        "parse_time" => ["yesterday", "2026-11-19T03:00", "90d", "1y6m", "@60", "2h ago"]
-            .map(|text| text.as_bytes().to_vec())
-            .to_vec(),
-        _ => vec![b"name".to_vec(), (0..=255).collect(), vec![0; 64]],
-    }
-}
-
-const EVENT: &str = "{\"sequence\":1,\"id\":\"00000000000000000000000000000000\",\"time\":\
-    \"2026-11-19T03:00:00Z\",\"type\":\"backup.x\",\"actor\":{},\"subject\":{},\"payload\":{},\
-    \"previous\":\"0000000000000000000000000000000000000000000000000000000000000000\",\"hash\":\
-    \"0000000000000000000000000000000000000000000000000000000000000000\"}\n";
-
 /// Bytes of chance.
-fn bytes(seed: u64, count: usize) -> Vec<u8> {
+pub(super) fn bytes(seed: u64, count: usize) -> Vec<u8> {
     let mut numbers = Numbers(seed);
     (0..count).map(|_| numbers.next().to_le_bytes()[0]).collect()
-}
-
-/// The segments of a log of three events, of so many events each.
-fn honest_log(segment_events: u64) -> Vec<u8> {
-    let scratch = tempfile::tempdir().unwrap();
-    let layout = Layout::new(scratch.path());
-    fs::create_dir(layout.log()).unwrap();
-    fs::write(layout.config(), super::views::CONFIG).unwrap();
-    let rotation = Rotation { events: segment_events, ..Rotation::default() };
-    let log = AuditLog::new(&layout).with_rotation(rotation);
-    let text = || "somebody".to_owned();
-    let actor = Actor { user: text(), uid: 7, host: text(), pid: 42, program: text() };
-    for kind in [EventKind::RepositoryCreated, EventKind::SnapshotCreated, EventKind::LogPruned] {
-        log.append(&actor, &Record::new(kind).path("/etc").count("files", 5)).unwrap();
-    }
-    let mut names: Vec<_> =
-        fs::read_dir(layout.log()).unwrap().map(|entry| entry.unwrap().path()).collect();
-    names.sort();
-    let segments = names.iter().filter(|path| path.extension().is_some());
-    let parts: Vec<_> = segments.map(|path| fs::read(path).unwrap()).collect();
-    parts.join(&b'#')
 }
 
 /// Changes an input at a few random places.
@@ -169,6 +105,22 @@ fn option_env_seconds() -> Option<u64> {
 
 fn seed_of_the_clock() -> u64 {
     crate::base::time::Timestamp::now().nanoseconds().into()
+}
+
+#[test]
+fn every_target_has_seeds_and_takes_them() {
+    let corpus = std::env::var_os("ICECORE_FUZZ_CORPUS").map(PathBuf::from);
+    for (name, target) in TARGETS {
+        let seeds = seeds(name);
+        assert!(!seeds.is_empty(), "{name}");
+        for (number, seed) in seeds.iter().enumerate() {
+            target(seed);
+            if let Some(corpus) = &corpus {
+                fs::create_dir_all(corpus.join(name)).unwrap();
+                fs::write(corpus.join(name).join(format!("seed-{number}")), seed).unwrap();
+            }
+        }
+    }
 }
 
 #[test]

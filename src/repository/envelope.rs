@@ -240,7 +240,12 @@ fn open_sealed(
     if sealed.len() > longest {
         return Err(EnvelopeError::TooLarge { length: sealed.len() as u64, max: longest as u64 });
     }
-    let mut inner = key.open(bound, sealed)?;
+    open_inner(key.open(bound, sealed)?, max)
+}
+
+/// Returns the plain bytes, at most `max`, of what was sealed: a codec, a length and
+/// a payload.
+pub(crate) fn open_inner(mut inner: Vec<u8>, max: usize) -> Result<Vec<u8>, EnvelopeError> {
     let Some(([codec, length @ ..], payload)) = inner.split_first_chunk::<INNER_BYTES>() else {
         return Err(EnvelopeError::Short);
     };

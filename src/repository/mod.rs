@@ -49,6 +49,7 @@ pub(crate) mod decoders {
     pub(crate) use crate::repository::lease::count_leased as lease;
     pub(crate) use crate::repository::notes::decode_and_encode as note;
     pub(crate) use crate::repository::scan::decode_any as scan_page;
+    pub(crate) use crate::repository::writer::decode_pending as pending;
 }
 
 #[cfg(test)]

@@ -83,6 +83,14 @@ impl PendingRange {
     }
 }
 
+/// Decodes any bytes as a record of numbers in doubt, for fuzzers.
+pub(crate) fn decode_pending(key: &[u8], value: &[u8]) {
+    if let Some(PendingRange { family, first, .. }) = PendingRange::decode(key, value) {
+        let same = PendingRange::decode(PendingRange::key(family, first).as_bytes(), value);
+        assert!(same.is_some(), "its key means something else");
+    }
+}
+
 impl Repository {
     /// Starts a set of objects that are only counted, never stored.
     ///

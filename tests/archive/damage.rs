@@ -75,6 +75,7 @@ fn a_cut_at_every_block_of_the_tar_is_found_packed_and_plain() {
     }
     // Without its seal even all of it is no archive of icecore.
     is_damage(&nowhere, &cut, &whole, "the seal is missing");
+    nowhere.run(args!["import", "-n", &cut]).fails(4, &["was unpacked", "import it packed"]);
 }
 
 #[test]

@@ -32,7 +32,7 @@ mod prune_report;
 mod repair;
 mod restore;
 mod restore_report;
-mod restore_rollback;
+pub(crate) mod restore_rollback;
 mod restore_undo;
 mod show;
 mod stats;

@@ -2,7 +2,7 @@
 //! it is taken back.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::audit::{EventKind, Record};
 use crate::base::files::{open_own, replace_own};
 use crate::base::format::one_line;
-use crate::base::id::SnapshotId;
+use crate::base::id::{SnapshotId, hex, parse_hex_bytes};
 use crate::base::time::{NANOS_PER_SECOND, Timestamp};
 use crate::cli::context::{self, Context};
 use crate::cli::exit::CommandError;
@@ -86,8 +86,8 @@ impl From<Text> for String {
     fn from(Text(bytes): Text) -> Self {
         match Self::from_utf8(bytes) {
             Ok(text) if !text.starts_with(HEX) => text,
-            Ok(text) => format!("{HEX}{}", crate::base::id::hex(text.as_bytes())),
-            Err(error) => format!("{HEX}{}", crate::base::id::hex(error.as_bytes())),
+            Ok(text) => format!("{HEX}{}", hex(text.as_bytes())),
+            Err(error) => format!("{HEX}{}", hex(error.as_bytes())),
         }
     }
 }
@@ -97,12 +97,7 @@ impl TryFrom<String> for Text {
 
     fn try_from(text: String) -> Result<Self, String> {
         let Some(digits) = text.strip_prefix(HEX) else { return Ok(Self(text.into_bytes())) };
-        let pair = |pair: &[u8]| {
-            let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
-            u8::from_str_radix(pair, 16).ok()
-        };
-        let bytes: Option<Vec<u8>> = digits.as_bytes().chunks(2).map(pair).collect();
-        bytes.map(Self).ok_or_else(|| format!("{text:?} is not hexadecimal"))
+        parse_hex_bytes(digits).map(Self).ok_or_else(|| format!("{text:?} is not hexadecimal"))
     }
 }
 
@@ -282,6 +277,15 @@ fn just_before(time: Timestamp) -> Timestamp {
     before.unwrap_or(time)
 }
 
+/// Decodes any bytes as a record, for fuzzers.
+pub(crate) fn decode_any(bytes: &[u8]) {
+    let place = Path::new("a record");
+    let Ok(record) = decode(place, Ok(bytes)) else { return };
+    let Ok(text) = serde_json::to_vec(&record) else { return };
+    let again = decode(place, Ok(text.as_slice())).ok().and_then(|r| serde_json::to_vec(&r).ok());
+    assert_eq!(again, Some(text), "written differently");
+}
+
 /// Writes a record whole or not at all.
 pub(crate) fn write(path: &Path, record: &RollbackRecord) -> Result<(), CommandError> {
     let failed = CommandError::io(format!("write {}", path_text(path)));
@@ -301,7 +305,7 @@ pub(crate) fn read_own(path: &Path) -> Result<RollbackRecord, CommandError> {
     decode(path, open_own(File::options().read(true), path))
 }
 
-fn decode(path: &Path, opened: io::Result<File>) -> Result<RollbackRecord, CommandError> {
+fn decode(path: &Path, opened: io::Result<impl Read>) -> Result<RollbackRecord, CommandError> {
     let file = opened.map_err(CommandError::io(format!("read {}", path_text(path))))?;
     // Piece by piece: what is no record may be of any size.
     let decoded = serde_json::from_reader(io::BufReader::new(file));
