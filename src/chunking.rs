@@ -12,6 +12,7 @@ use std::sync::Arc;
 use fastcdc::v2020::{Normalization, cut, cut_gear, select_masks};
 
 use crate::base::hash::{Digest256, IdKey, leading_u64, tagged};
+use crate::base::id::is_tagged;
 use crate::base::limits::CHUNK_BYTES_MAX;
 
 /// The sizes of chunks, fixed for the life of a repository.
@@ -107,12 +108,6 @@ impl Chunker {
         Self { table: Some(Arc::new(table)), ..Self::new(config) }
     }
 
-    /// Fewest bytes of a chunk that does not end its file.
-    #[must_use]
-    pub const fn min_bytes(&self) -> usize {
-        self.min
-    }
-
     /// Most bytes of a chunk.
     #[must_use]
     pub const fn max_bytes(&self) -> usize {
@@ -121,11 +116,15 @@ impl Chunker {
 
     /// Returns the length of the first chunk of `bytes`, or nothing if more
     /// bytes are needed to tell. `at_end` says that none will follow; then the
-    /// rest is a chunk.
+    /// rest is a chunk. No chunk begins with the tag of another kind of object: its
+    /// first byte is cut off.
     #[must_use]
     pub fn cut(&self, bytes: &[u8], at_end: bool) -> Option<usize> {
         if bytes.is_empty() || (bytes.len() < self.max && !at_end) {
             return None;
+        }
+        if is_tagged(bytes) {
+            return Some(1);
         }
         let (small, large) = (self.mask_small, self.mask_large);
         let (min, avg, max) = (self.min, self.avg, self.max);
@@ -173,6 +172,18 @@ mod tests {
         assert_eq!(found, fastcdc_crate_lengths(&noise(600_000, 1)));
         assert_eq!(found.iter().sum::<usize>(), 600_000);
         assert_eq!(found.first(), Some(&122_194));
+    }
+
+    #[test]
+    fn no_chunk_begins_with_the_tag_of_another_object() {
+        for tag in [&b"icecore tree 1\0"[..], b"icecore chunk list 1\0", b"icecore snapshot 1\0"] {
+            let content = [tag, &noise(100, 5)].concat();
+            assert_eq!(lengths(&content), [1, content.len() - 1]);
+            assert_eq!(lengths(&content[1..]), [content.len() - 1]);
+            // Wherever a cut falls.
+            let mut found = lengths(&[&noise(600_000, 1)[..122_194], &content].concat());
+            assert_eq!(found.split_off(1), [1, content.len() - 1]);
+        }
     }
 
     fn fastcdc_crate_lengths(bytes: &[u8]) -> Vec<usize> {

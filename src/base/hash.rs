@@ -1,8 +1,9 @@
 //! SHA-256, with a tag for every kind of object but content.
 //!
 //! A chunk's id is the plain SHA-256 of its bytes, so that a file of one chunk
-//! has the id that `sha256sum` prints. Every other object hashes a tag first:
-//! a chunk can then never pass as a tree, whatever its bytes. In an encrypted
+//! has the id that `sha256sum` prints. Every other object hashes a tag first,
+//! and no chunk begins with such a tag ([`is_tagged`](crate::base::id::is_tagged)):
+//! so none has the id of a tree, whatever the content is. In an encrypted
 //! repository an id is the HMAC-SHA-256 (RFC 2104) of that hash, so that nobody
 //! else can tell the id of a known file.
 

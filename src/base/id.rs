@@ -96,11 +96,23 @@ impl ChunkId {
     }
 }
 
+const TREE_TAG: &[u8] = b"icecore tree 1\0";
+const LIST_TAG: &[u8] = b"icecore chunk list 1\0";
+const SNAPSHOT_TAG: &[u8] = b"icecore snapshot 1\0";
+
+/// Whether content begins as what is hashed for the id of an object that is no
+/// chunk. A chunk of it might have the id of a tree that somebody foresaw, so content
+/// is cut such that none begins so.
+#[must_use]
+pub fn is_tagged(content: &[u8]) -> bool {
+    [TREE_TAG, LIST_TAG, SNAPSHOT_TAG].iter().any(|tag| content.starts_with(tag))
+}
+
 impl TreeId {
     /// Returns the id of a directory node with this canonical encoding.
     #[must_use]
     pub fn of(canonical: &[u8]) -> Self {
-        Self(hash::tagged(b"icecore tree 1\0", canonical))
+        Self(hash::tagged(TREE_TAG, canonical))
     }
 }
 
@@ -108,7 +120,7 @@ impl ListId {
     /// Returns the id of a chunk-list page with this canonical encoding.
     #[must_use]
     pub fn of(canonical: &[u8]) -> Self {
-        Self(hash::tagged(b"icecore chunk list 1\0", canonical))
+        Self(hash::tagged(LIST_TAG, canonical))
     }
 }
 
@@ -116,7 +128,7 @@ impl SnapshotId {
     /// Returns the id of a snapshot with this canonical manifest.
     #[must_use]
     pub fn of(canonical: &[u8]) -> Self {
-        Self(hash::tagged(b"icecore snapshot 1\0", canonical))
+        Self(hash::tagged(SNAPSHOT_TAG, canonical))
     }
 }
 

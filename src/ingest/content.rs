@@ -189,12 +189,10 @@ fn read_piece<S: ContentSink>(
     sink.before_read(length).map_err(ReadFailure::Sink)?;
     let read = fill(file, &mut bytes, start, length)?;
     let mut rest = bytes.as_slice();
-    if read > chunker.min_bytes() {
-        while let Some(cut) = chunker.cut(rest, true).filter(|cut| *cut < rest.len()) {
-            let (chunk, tail) = rest.split_at_checked(cut).unwrap_or((rest, &[]));
-            sink.chunk(chunk, false).map_err(ReadFailure::Sink)?;
-            rest = tail;
-        }
+    while let Some(cut) = chunker.cut(rest, true).filter(|cut| *cut < rest.len()) {
+        let (chunk, tail) = rest.split_at_checked(cut).unwrap_or((rest, &[]));
+        sink.chunk(chunk, false).map_err(ReadFailure::Sink)?;
+        rest = tail;
     }
     let outcome = match rest.len() {
         0 => Ok(()),

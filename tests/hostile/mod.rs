@@ -15,6 +15,7 @@ mod places;
 mod records;
 mod rollbacks;
 mod run;
+mod sources;
 mod terminals;
 mod texts;
 mod users;

@@ -79,6 +79,9 @@ fn an_object_of_one_kind_never_passes_as_another() {
         let disguised = forge.chunk(&record);
         let posing = Tree { id: *TreeId::of(&page).as_bytes(), ..claimed };
         forge.locate(Object::Tree, posing.id, 1_000_000, 9, 9);
+        // A chunk that has the very id of a tree, which no honest program stores.
+        let tagged = [b"icecore tree 1\0", page.as_slice()].concat();
+        assert_eq!(forge.chunk(&tagged), posing.id);
         // A tree read as a file, and as a chunk list.
         let tree = forge.directory(&[Item::inline(b"inner", b"x")]);
         let list = super::forge::List { id: tree.id, bytes: 10, data_bytes: 10 };

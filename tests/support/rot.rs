@@ -64,7 +64,7 @@ fn find(repo: &Repo, record: &[u8]) -> (PathBuf, u64) {
 
 /// The ids of objects whose plain size is asked for, and what lies in the store of them,
 /// in its order. No key is needed for that.
-fn stored(
+pub(crate) fn stored(
     repo: &Repo,
     kind: ObjectKind,
     is_asked: impl Fn(usize) -> bool,
