@@ -85,7 +85,8 @@ pub(crate) struct GlobalArguments {
     /// The repository's directory [default: /var/lib/icecore for root, else
     /// $XDG_DATA_HOME/icecore]
     #[arg(short, long, global = true, env = "ICECORE_REPO", value_name = "DIRECTORY")]
-    #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from), value_hint = ValueHint::DirPath)]
+    #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    #[arg(value_hint = ValueHint::DirPath)]
     pub(crate) repo: Option<PathBuf>,
     /// Print facts as JSON
     #[arg(long, global = true)]

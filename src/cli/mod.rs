@@ -41,7 +41,7 @@ mod template;
 
 /// Decoders of records that only this layer reads, for `crate::fuzzing`.
 pub(crate) mod decoders {
-    pub(crate) use crate::cli::commands::restore_rollback::decode_any as rollback_record;
+    pub(crate) use crate::cli::commands::rollback_record::decode_any as rollback_record;
 }
 
 use std::env;

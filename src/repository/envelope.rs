@@ -54,6 +54,8 @@ pub enum RecordKind {
     Note = 4,
     /// What was seen of a source.
     ScanPage = 5,
+    /// What takes a restore back; a file, not a record of the store.
+    Rollback = 6,
 }
 
 /// Why an envelope cannot be made or opened.

@@ -1,6 +1,7 @@
 //! What an encrypted repository does otherwise: ids under a key, sealed records,
 //! keyed boundaries of chunks.
 
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 
 use crate::base::hash::{Digest256, IdKey, tagged};
@@ -9,7 +10,7 @@ use crate::chunking::{Chunker, ChunkerConfig};
 use crate::compression::Compression;
 use crate::crypto::{MasterKey, SealingKey, Secret};
 use crate::repository::config::Config;
-use crate::repository::envelope::{Envelopes, is_sealed};
+use crate::repository::envelope::{Envelopes, RecordKind, is_sealed};
 use crate::repository::error::RepositoryError;
 use crate::repository::layout::Layout;
 use crate::repository::locator::ObjectKind;
@@ -143,6 +144,24 @@ impl Repository {
             }
         };
         Ok((chunk, sha256))
+    }
+
+    /// Returns what to keep in a file of a record by which a restore is taken back.
+    ///
+    /// # Errors
+    /// Fails if there is no randomness.
+    pub fn seal_rollback(&self, record: Vec<u8>) -> Result<Vec<u8>, RepositoryError> {
+        let wrapped = self.protection.envelopes.wrap(RecordKind::Rollback, &[0; 32], record);
+        wrapped.map_err(RepositoryError::seal)
+    }
+
+    /// Returns the record that such a file holds.
+    ///
+    /// # Errors
+    /// Fails with a text if it was not made with this repository's key.
+    pub fn open_rollback<'a>(&self, stored: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
+        let opened = self.protection.envelopes.unwrap(RecordKind::Rollback, &[0; 32], stored);
+        opened.map_err(|error| error.to_string())
     }
 
     /// Returns the envelope of an object.

@@ -2,6 +2,8 @@
 //! that is found, and nothing else.
 
 use std::fs;
+use std::ops::ControlFlow;
+use std::os::unix::fs::PermissionsExt as _;
 
 use icecore::chunking::ChunkerConfig;
 use icecore::repository::{Layout, Writer};
@@ -84,6 +86,99 @@ fn records_that_change_places_are_damage() {
     locked.run("first", &["cat", "latest:source/plans"]).expect(0);
 }
 
+/// The records of a family whose keys begin so.
+fn records(store: &RocksStore, family: Family, prefix: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut found = Vec::new();
+    let visit = &mut |key: &[u8], value: &[u8]| {
+        found.push((key.to_vec(), value.to_vec()));
+        ControlFlow::Continue(())
+    };
+    store.scan(family, &[], visit).unwrap();
+    found.retain(|(key, _)| key.starts_with(prefix.as_bytes()));
+    found
+}
+
+/// Gives every record of a family the value of the next one.
+fn rotate(store: &RocksStore, family: Family, prefix: &str) {
+    let found = records(store, family, prefix);
+    assert!(found.len() > 1, "{family:?} {prefix}: {} records", found.len());
+    let mut batch = Batch::new();
+    for ((key, _), (_, value)) in found.iter().zip(found.iter().cycle().skip(1)) {
+        batch.put(family, key.clone(), value.clone());
+    }
+    store.write(&batch, Durability::Synced).unwrap();
+    store.flush().unwrap();
+}
+
+#[test]
+fn a_record_in_the_place_of_another_of_its_kind_is_never_believed() {
+    // Nothing in a note or in what was seen of a source says where it belongs: only
+    // that it was sealed for one place.
+    let locked = Locked::new();
+    locked.file("source/other/retreat", &[b'r'; 5000]);
+    let ids = ["alpha", "beta"].map(|tag| {
+        let id = locked.create(&[]);
+        locked.run("first", &["tag", &id, "--add", tag]).expect(0);
+        fs::write(locked.place("source/plans"), tag.repeat(900)).unwrap();
+        id
+    });
+    rotate(&locked.store(), Family::Meta, "note/");
+    for (id, foreign) in ids.iter().zip(["beta", "alpha"]) {
+        let shown = locked.run("first", &["show", id]);
+        assert!(!shown.text().contains(foreign), "{}", shown.text());
+    }
+    let report = locked.run("first", &["check"]).expect(4);
+    assert!(report.text().contains("note") || report.error().contains("note"));
+    rotate(&locked.store(), Family::Meta, "note/");
+    locked.run("first", &["check", "--read-data"]).expect(0);
+
+    // What was seen of one directory is not believed of another: all is read again.
+    rotate(&locked.store(), Family::Scan, "");
+    let again = locked.run("first", &["create", "--json", "source"]).expect(0).last_json_line();
+    assert!(again["bytes_read"].as_u64() > Some(5000), "{again}");
+    let shown = locked.run("first", &["cat", "latest:source/other/retreat"]).expect(0);
+    assert_eq!(shown.stdout, [b'r'; 5000]);
+
+    for family in [Family::Data, Family::Trees] {
+        rotate(&locked.store(), family, "");
+        locked.run("first", &["check", "--read-data"]).expect(4);
+        locked.run("first", &["cat", "latest:source/other/retreat"]).expect(4);
+        let count = records(&locked.store(), family, "").len();
+        (1..count).for_each(|_| rotate(&locked.store(), family, ""));
+        locked.run("first", &["check", "--read-data"]).expect(0);
+    }
+}
+
+#[test]
+fn a_record_of_a_restore_that_was_not_made_with_the_key_is_not_obeyed() {
+    let locked = Locked::new();
+    locked.create(&[]);
+    let victim = locked.place("victim");
+    fs::create_dir(&victim).unwrap();
+    fs::set_permissions(&victim, fs::Permissions::from_mode(0o700)).unwrap();
+    let directory = r#"{"path":"","mode":511,"uid":0,"gid":0,"mtime":[0,0],"xattrs":[]}"#;
+    let text = format!(
+        r#"{{"version":1,"time":"2026-11-19T03:00:00Z","restored":"00","target":"{}","rollback":
+        null,"replaced":[],"created":[],"directories":[{directory}],"undone":null}}"#,
+        victim.display()
+    );
+    let rollbacks = locked.repo().join("rollbacks");
+    fs::create_dir(&rollbacks).unwrap();
+    locked.file("repo/rollbacks/9.json", text.as_bytes());
+    locked.run("first", &["restore", "--undo", "--yes"]).fails(1, &["no record"]);
+    let named = rollbacks.join("9.json");
+    let words = ["restore", "--yes", "--undo", named.to_str().unwrap()];
+    locked.run("first", &words).fails(1, &["not encrypted"]);
+    assert_eq!(fs::metadata(&victim).unwrap().permissions().mode() & 0o777, 0o700);
+    // A plain repository has no key to tell by: the question says what will be done.
+    let plain = locked.place("plain");
+    Writer::init(&plain, ChunkerConfig::default()).unwrap();
+    fs::create_dir(plain.join("rollbacks")).unwrap();
+    fs::write(plain.join("rollbacks/9.json"), text).unwrap();
+    let told = run(locked.command(&["restore", "--undo", "-n"]).arg("-r").arg(&plain)).expect(0);
+    assert!(told.text().contains("1 directory"), "{}", told.text());
+}
+
 #[test]
 fn a_plain_record_is_not_taken_for_an_encrypted_one() {
     let locked = Locked::new();
@@ -93,14 +188,7 @@ fn a_plain_record_is_not_taken_for_an_encrypted_one() {
     run(locked.command(&["create", "source"]).arg("-r").arg(&other)).expect(0);
     let foreign = {
         let layout = Layout::new(&other);
-        let store = RocksStore::open(&layout.db(), &layout.tmp()).unwrap();
-        let mut found = Vec::new();
-        let visit = &mut |key: &[u8], value: &[u8]| {
-            found.push((key.to_vec(), value.to_vec()));
-            std::ops::ControlFlow::Continue(())
-        };
-        store.scan(Family::Snapshots, &[], visit).unwrap();
-        found
+        records(&RocksStore::open(&layout.db(), &layout.tmp()).unwrap(), Family::Snapshots, "")
     };
     {
         let store = locked.store();

@@ -283,7 +283,8 @@ fn decide(
     if !saves || counts.is_nothing() {
         return Ok(Decision::Restore(None));
     }
-    let rollback = restore_rollback::save(context, request, saved, undo.rollback_to.as_deref())?;
+    let rollback =
+        restore_rollback::save(context, reader, request, saved, undo.rollback_to.as_deref())?;
     Ok(Decision::Restore(Some(rollback)))
 }
 

@@ -1,31 +1,28 @@
-//! Saving what a restore is going to replace or delete, and the record by which
-//! it is taken back.
+//! Saving what a restore is going to replace or delete.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use serde::{Deserialize, Serialize};
-
 use crate::audit::{EventKind, Record};
-use crate::base::files::{open_own, replace_own};
-use crate::base::format::one_line;
-use crate::base::id::{SnapshotId, hex, parse_hex_bytes};
+use crate::base::id::SnapshotId;
 use crate::base::time::{NANOS_PER_SECOND, Timestamp};
+use crate::cli::commands::rollback_record::{
+    self, CreatedItem, DirectoryItem, RollbackRecord, Text,
+};
 use crate::cli::context::{self, Context};
 use crate::cli::exit::CommandError;
 use crate::cli::output::path_text;
 use crate::dag::Xattr;
 use crate::ingest::{self, CreateRequest, Detection, Input, SelectionOptions};
-use crate::repository::Layout;
-use crate::restore::{Action, Created, DirectoryState, Observer, Planned, RestoreRequest};
+use crate::repository::{Layout, Repository};
+use crate::restore::{Action, DirectoryState, Observer, Planned, RestoreRequest};
 
 /// The tag of snapshots that are taken before a restore.
 const TAG: &str = "icecore:rollback";
-const VERSION: u32 = 1;
 
 /// What a restore is taken back by.
 pub(crate) struct Rollback {
@@ -33,72 +30,6 @@ pub(crate) struct Rollback {
     pub(crate) snapshot: Option<SnapshotId>,
     /// The file.
     pub(crate) record: PathBuf,
-}
-
-/// The record in its file.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct RollbackRecord {
-    pub(crate) version: u32,
-    /// When the restore began.
-    pub(crate) time: String,
-    /// The snapshot that was restored.
-    pub(crate) restored: String,
-    /// The directory that it was restored into.
-    pub(crate) target: Text,
-    /// The snapshot of what it replaced or deleted.
-    pub(crate) rollback: Option<String>,
-    /// Paths below the target that it replaced or deleted.
-    pub(crate) replaced: Vec<Text>,
-    /// Items that it made, each directory before what is in it.
-    pub(crate) created: Vec<CreatedItem>,
-    /// Directories as they were.
-    pub(crate) directories: Vec<DirectoryItem>,
-    /// When it was taken back.
-    pub(crate) undone: Option<String>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct CreatedItem {
-    path: Text,
-    kind: String,
-    bytes: u64,
-    mtime: (i64, u32),
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct DirectoryItem {
-    path: Text,
-    mode: u16,
-    uid: u32,
-    gid: u32,
-    mtime: (i64, u32),
-    xattrs: Vec<(Text, Text)>,
-}
-
-/// Bytes as text, or as hexadecimal digits behind `hex:` where they are none.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub(crate) struct Text(pub(crate) Vec<u8>);
-
-const HEX: &str = "hex:";
-
-impl From<Text> for String {
-    fn from(Text(bytes): Text) -> Self {
-        match Self::from_utf8(bytes) {
-            Ok(text) if !text.starts_with(HEX) => text,
-            Ok(text) => format!("{HEX}{}", hex(text.as_bytes())),
-            Err(error) => format!("{HEX}{}", hex(error.as_bytes())),
-        }
-    }
-}
-
-impl TryFrom<String> for Text {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let Some(digits) = text.strip_prefix(HEX) else { return Ok(Self(text.into_bytes())) };
-        parse_hex_bytes(digits).map(Self).ok_or_else(|| format!("{text:?} is not hexadecimal"))
-    }
 }
 
 /// Collects from a plan what is needed to take it back.
@@ -164,6 +95,7 @@ impl Observer for Collector {
 /// Takes a snapshot of what will be replaced, and writes the record.
 pub(crate) fn save(
     context: &Context,
+    repository: &Repository,
     request: &RestoreRequest,
     collector: Collector,
     file: Option<&Path>,
@@ -185,7 +117,7 @@ pub(crate) fn save(
         false => Some(take_snapshot(context, request, &target, &collected.replaced)?),
     };
     let record = RollbackRecord {
-        version: VERSION,
+        version: rollback_record::VERSION,
         time: context.now.to_rfc3339(),
         restored: request.source.id.to_string(),
         target: Text(target.into_os_string().into_vec()),
@@ -199,7 +131,7 @@ pub(crate) fn save(
         Some(file) => file.to_owned(),
         None => default_place(context, &request.source.id)?,
     };
-    write(&path, &record)?;
+    record.write(repository, &path)?;
     Ok(Rollback { snapshot, record: path })
 }
 
@@ -275,91 +207,4 @@ fn just_before(time: Timestamp) -> Timestamp {
         None => Timestamp::new(time.seconds().saturating_sub(1), NANOS_PER_SECOND - 1),
     };
     before.unwrap_or(time)
-}
-
-/// Decodes any bytes as a record, for fuzzers.
-pub(crate) fn decode_any(bytes: &[u8]) {
-    let place = Path::new("a record");
-    let Ok(record) = decode(place, Ok(bytes)) else { return };
-    let Ok(text) = serde_json::to_vec(&record) else { return };
-    let again = decode(place, Ok(text.as_slice())).ok().and_then(|r| serde_json::to_vec(&r).ok());
-    assert_eq!(again, Some(text), "written differently");
-}
-
-/// Writes a record whole or not at all.
-pub(crate) fn write(path: &Path, record: &RollbackRecord) -> Result<(), CommandError> {
-    let failed = CommandError::io(format!("write {}", path_text(path)));
-    let written = serde_json::to_vec(record)
-        .map_err(io::Error::from)
-        .and_then(|text| replace_own(path, &text));
-    written.map_err(failed)
-}
-
-/// Reads a record that somebody named.
-pub(crate) fn read(path: &Path) -> Result<RollbackRecord, CommandError> {
-    decode(path, File::open(path))
-}
-
-/// Reads a record of the repository, which may come from somebody else.
-pub(crate) fn read_own(path: &Path) -> Result<RollbackRecord, CommandError> {
-    decode(path, open_own(File::options().read(true), path))
-}
-
-fn decode(path: &Path, opened: io::Result<impl Read>) -> Result<RollbackRecord, CommandError> {
-    let file = opened.map_err(CommandError::io(format!("read {}", path_text(path))))?;
-    // Piece by piece: what is no record may be of any size.
-    let decoded = serde_json::from_reader(io::BufReader::new(file));
-    let record: RollbackRecord = decoded.map_err(|error| {
-        let detail = one_line(&error.to_string());
-        CommandError::Failed(format!("{} is no record of a restore: {detail}", path_text(path)))
-    })?;
-    match record.version {
-        VERSION => Ok(record),
-        version => Err(CommandError::Failed(format!(
-            "{} is of version {version}, which needs a newer icecore",
-            path_text(path)
-        ))),
-    }
-}
-
-impl CreatedItem {
-    pub(crate) fn to_created(&self) -> Created {
-        Created {
-            path: self.path.0.clone(),
-            kind: self.kind.clone(),
-            bytes: self.bytes,
-            mtime: Timestamp::new(self.mtime.0, self.mtime.1).unwrap_or_default(),
-        }
-    }
-}
-
-impl DirectoryItem {
-    pub(crate) fn to_state(&self) -> DirectoryState {
-        let xattr = |(name, value): &(Text, Text)| Xattr {
-            name: name.0.clone().into(),
-            value: value.0.clone().into(),
-        };
-        DirectoryState {
-            path: self.path.0.clone(),
-            mode: self.mode,
-            uid: self.uid,
-            gid: self.gid,
-            mtime: Timestamp::new(self.mtime.0, self.mtime.1).unwrap_or_default(),
-            xattrs: self.xattrs.iter().map(xattr).collect(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn any_bytes_survive_a_record() {
-        for bytes in [&b""[..], b"plain", b"hex:61", b"\xff\n", "\u{e9}".as_bytes()] {
-            let text = serde_json::to_string(&Text(bytes.to_vec())).unwrap();
-            assert_eq!(serde_json::from_str::<Text>(&text).unwrap().0, bytes, "{text}");
-        }
-        assert!(serde_json::from_str::<Text>("\"hex:6\"").is_err());
-    }
 }

@@ -13,7 +13,7 @@ use crate::base::id::SnapshotId;
 use crate::base::name::printable;
 use crate::cli::audit::audited;
 use crate::cli::commands::restore::execute;
-use crate::cli::commands::restore_rollback::{RollbackRecord, read, read_own, write};
+use crate::cli::commands::rollback_record::RollbackRecord;
 use crate::cli::context::Context;
 use crate::cli::exit::{CommandError, Outcome};
 use crate::cli::output::{Output, path_text};
@@ -36,6 +36,8 @@ struct Facts {
     target: String,
     removed: u64,
     restored: u64,
+    /// Directories that get back what they were.
+    directories: u64,
     kept: Vec<String>,
     problems: u64,
     dry_run: bool,
@@ -46,9 +48,10 @@ pub(crate) fn run(
     arguments: &RestoreArguments,
     file: Option<&Path>,
 ) -> Result<Outcome, CommandError> {
+    let reader = context.reader()?;
     let (file, mut record) = match file {
-        Some(file) => (file.to_owned(), read(file)?),
-        None => newest(context)?,
+        Some(file) => (file.to_owned(), RollbackRecord::read(&reader, file)?),
+        None => newest(context, &reader)?,
     };
     if let Some(time) = &record.undone {
         let time = printable(time.as_bytes());
@@ -56,17 +59,21 @@ pub(crate) fn run(
         return Err(CommandError::Refused(text));
     }
     let target = PathBuf::from(OsString::from_vec(record.target.0.clone()));
-    let (created, replaced) = (record.created.len() as u64, record.replaced.len() as u64);
+    let [created, replaced, directories] =
+        [record.created.len(), record.replaced.len(), record.directories.len()]
+            .map(|count| count as u64);
     let question = format!(
-        "Take back the restore of {} into {}: remove {}, bring back {}?",
+        "Take back the restore of {} into {}: remove {}, bring back {}, give {} the owner, \
+         mode and attributes that it says?",
         printable(record.time.as_bytes()),
         path_text(&target),
         format::plural(created, "item", "items"),
         format::plural(replaced, "item", "items"),
+        format::plural(directories, "directory", "directories"),
     );
     if arguments.dry_run {
         let mut output = Output::new();
-        let facts = facts(&file, &target, (created, replaced), (Vec::new(), 0), true);
+        let facts = facts(&file, &target, (created, replaced, directories), (Vec::new(), 0), true);
         match context.json {
             true => output.json(&facts)?,
             false => output.line(&question.replace('?', ""))?,
@@ -76,10 +83,10 @@ pub(crate) fn run(
     }
     context.confirm(&question, arguments.yes)?;
     audited(context, "restore --undo", false, |trail| {
-        let taken = take_back(context, arguments, &record, &target)?;
+        let taken = take_back(context, &reader, arguments, &record, &target)?;
         record.undone = Some(context.now.to_rfc3339());
         if taken.problems == 0 {
-            write(&file, &record)?;
+            record.write(&reader, &file)?;
         }
         let outcome = if taken.problems == 0 { Outcome::Done } else { Outcome::Incomplete };
         let ids = record.rollback.as_ref().and_then(|id| id.parse::<SnapshotId>().ok());
@@ -100,19 +107,20 @@ pub(crate) fn run(
 struct Taken {
     removed: u64,
     restored: u64,
+    directories: u64,
     kept: Vec<Vec<u8>>,
     problems: u64,
 }
 
 fn take_back(
     context: &Context,
+    reader: &Reader,
     arguments: &RestoreArguments,
     record: &RollbackRecord,
     target: &Path,
 ) -> Result<Taken, CommandError> {
-    let reader = context.reader()?;
     // First of all, so that nothing goes that could not come back.
-    let source = source(&reader, record, target)?;
+    let source = source(reader, record, target)?;
     let _lease = match &source {
         Some(named) => Some(reader.lease(named.id)?),
         None => None,
@@ -124,7 +132,7 @@ fn take_back(
     terminal.finish();
     let removed = removed.map_err(|error| context.signals.explain(error.into()))?;
     let report = match source {
-        Some(named) => execute(context, &reader, &request(arguments, named))?,
+        Some(named) => execute(context, reader, &request(arguments, named))?,
         None => RestoreReport::default(),
     };
     let terminal = context.terminal();
@@ -137,6 +145,7 @@ fn take_back(
             + counts.files_replaced
             + counts.files_updated
             + counts.dirs_created,
+        directories: directories.len() as u64,
         kept: removed.kept,
         problems: removed.problems + report.problems + reset?.problems,
     })
@@ -179,7 +188,7 @@ fn request(arguments: &RestoreArguments, source: SnapshotName) -> RestoreRequest
 }
 
 /// The record of the last restore in place.
-fn newest(context: &Context) -> Result<(PathBuf, RollbackRecord), CommandError> {
+fn newest(context: &Context, reader: &Reader) -> Result<(PathBuf, RollbackRecord), CommandError> {
     let directory = Layout::new(&context.repository).rollbacks();
     let none = || {
         CommandError::Failed(format!(
@@ -187,16 +196,14 @@ fn newest(context: &Context) -> Result<(PathBuf, RollbackRecord), CommandError> 
             path_text(&directory)
         ))
     };
-    let Ok(entries) = fs::read_dir(&directory) else {
-        // Perhaps there is no repository at all.
-        return Err(context.reader().err().unwrap_or_else(none));
-    };
+    let entries = fs::read_dir(&directory).map_err(|_| none())?;
     let names = entries.flatten().map(|entry| entry.path());
     let is_record = |path: &PathBuf| path.extension() == Some(OsStr::new("json"));
     let mut records: Vec<_> = names.filter(is_record).collect();
     records.sort_unstable();
     let open = |path: PathBuf| {
-        let record = read_own(&path).ok().filter(|record| record.undone.is_none());
+        let record =
+            RollbackRecord::read_own(reader, &path).ok().filter(|record| record.undone.is_none());
         record.map(|record| (path, record))
     };
     records.into_iter().rev().find_map(open).ok_or_else(none)
@@ -205,7 +212,7 @@ fn newest(context: &Context) -> Result<(PathBuf, RollbackRecord), CommandError> 
 fn facts(
     file: &Path,
     target: &Path,
-    (removed, restored): (u64, u64),
+    (removed, restored, directories): (u64, u64, u64),
     (kept, problems): (Vec<Vec<u8>>, u64),
     dry_run: bool,
 ) -> Facts {
@@ -215,6 +222,7 @@ fn facts(
         target: path_text(target),
         removed,
         restored,
+        directories,
         kept: kept.iter().map(|path| printable(path)).collect(),
         problems,
         dry_run,
@@ -224,7 +232,7 @@ fn facts(
 fn print(context: &Context, file: &Path, target: &Path, taken: Taken) -> Result<(), CommandError> {
     let mut output = Output::new();
     if context.json {
-        let counts = (taken.removed, taken.restored);
+        let counts = (taken.removed, taken.restored, taken.directories);
         output.json(&facts(file, target, counts, (taken.kept, taken.problems), false))?;
     } else if !context.quiet {
         for path in taken.kept.iter().take(KEPT_SHOWN) {
