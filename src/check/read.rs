@@ -184,6 +184,7 @@ impl Feed<'_> {
                 self.family,
                 span.first,
                 span.last,
+                self.monitor,
                 &mut |at, stored| {
                     if self.is_over(read) || left == 0 {
                         stopped = Some(at);

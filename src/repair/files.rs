@@ -59,11 +59,12 @@ fn store_again(
         Ok(())
     };
     let mut outcome = Ok(());
-    let met = scan_readable(writer.store(), family, first, last, &mut |sequence, stored| {
-        outcome = put(sequence, stored);
-        if outcome.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    outcome?;
+    let met =
+        scan_readable(writer.store(), family, first, last, monitor, &mut |sequence, stored| {
+            outcome = put(sequence, stored);
+            if outcome.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+    outcome.and_then(|()| go_on(monitor))?;
     match met {
         Some(error @ StoreError::Unreadable { .. }) => Err(RepositoryError::from(error).into()),
         _ => Ok(()),

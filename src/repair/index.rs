@@ -113,17 +113,23 @@ pub(crate) fn read(
             let numbers = sequence_of(&extent.first).zip(sequence_of(&extent.last));
             let Some((first, last)) = numbers else { continue };
             let mut failed = None;
-            let met = scan_readable(store, family, first, last, &mut |sequence, stored| {
-                monitor.advance(1, stored.len() as u64);
-                let taken = objects
-                    .take(repository, family, sequence, stored, &pending)
-                    .and_then(|()| objects.spill(repository, BATCH_CHANGES));
-                failed = taken.and_then(|()| go_on(monitor)).err();
-                if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            })?;
+            let met =
+                scan_readable(store, family, first, last, monitor, &mut |sequence, stored| {
+                    monitor.advance(1, stored.len() as u64);
+                    let taken = objects
+                        .take(repository, family, sequence, stored, &pending)
+                        .and_then(|()| objects.spill(repository, BATCH_CHANGES));
+                    failed = taken.and_then(|()| go_on(monitor)).err();
+                    if failed.is_some() {
+                        ControlFlow::Break(())
+                    } else {
+                        ControlFlow::Continue(())
+                    }
+                })?;
             if let Some(error) = failed {
                 return Err(error);
             }
+            go_on(monitor)?;
             match met {
                 // What a sound disk would give must not be given up.
                 Some(error @ StoreError::Unreadable { .. }) => return Err(error.into()),

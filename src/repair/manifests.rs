@@ -116,19 +116,20 @@ fn each_tree(
         let numbers = sequence_of(&extent.first).zip(sequence_of(&extent.last));
         let Some((first, last)) = numbers else { continue };
         let mut outcome = Ok(());
-        let met = scan_readable(store, Family::Trees, first, last, &mut |sequence, stored| {
-            outcome = go_on(monitor).and_then(|()| match writer.stored_tree(stored) {
-                Some((id, tree)) => {
-                    match objects.place(writer, ObjectKind::Tree, id.as_bytes())? {
-                        Some(place) if place == sequence => visit(sequence, id, &tree),
-                        _ => Ok(()),
+        let met =
+            scan_readable(store, Family::Trees, first, last, monitor, &mut |sequence, stored| {
+                outcome = go_on(monitor).and_then(|()| match writer.stored_tree(stored) {
+                    Some((id, tree)) => {
+                        match objects.place(writer, ObjectKind::Tree, id.as_bytes())? {
+                            Some(place) if place == sequence => visit(sequence, id, &tree),
+                            _ => Ok(()),
+                        }
                     }
-                }
-                None => Ok(()),
-            });
-            if outcome.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        outcome?;
+                    None => Ok(()),
+                });
+                if outcome.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })?;
+        outcome.and_then(|()| go_on(monitor))?;
         if let Some(error @ StoreError::Unreadable { .. }) = met {
             return Err(error.into());
         }

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use crate::base::id::{IdScheme, TreeId, hex};
 use crate::base::limits::{CHUNK_BYTES_MAX, TREE_BYTES_MAX};
+use crate::base::progress::Monitor;
 use crate::dag::record::split_stored;
 use crate::dag::{ChunkList, Tree};
 use crate::repository::envelope::{self, RecordKind};
@@ -182,9 +183,14 @@ impl Repository {
     }
 }
 
+/// Numbers in one range behind damage that are tried one by one. A file of the store
+/// holds fewer objects than that, but somebody who makes one may leave any gap.
+const TRIES_MAX: u64 = 1 << 17;
+
 /// Visits what can be read under the sequence numbers `first..=last` of a
-/// family, in rising order, until `visit` breaks. What cannot be read is passed
-/// over, number by number. Returns what was met: a failure of the disk if there is
+/// family, in rising order, until `visit` breaks or the monitor says so. What cannot
+/// be read is passed over, number by number, and where that would have no end by
+/// rising steps. Returns what was met: a failure of the disk if there is
 /// one, since what lies there is not known to be damaged; else the first damage, which
 /// may have hurt no object.
 ///
@@ -195,12 +201,14 @@ pub fn scan_readable(
     family: Family,
     first: u64,
     last: u64,
+    monitor: &dyn Monitor,
     visit: &mut dyn FnMut(u64, &[u8]) -> ControlFlow<()>,
 ) -> Result<Option<StoreError>, StoreError> {
     let mut next = first;
     let mut ended = false;
     let mut met = None;
-    while next <= last && !ended {
+    let mut tries = 0;
+    while next <= last && !ended && !monitor.cancelled() {
         let mut beyond = false;
         let scanned = store.scan_strictly(family, &sequence_key(next), &mut |key, value| {
             let Some(sequence) = sequence_of(key) else { return ControlFlow::Continue(()) };
@@ -219,7 +227,7 @@ pub fn scan_readable(
         });
         match scanned {
             // A key beyond may be a damaged one, so those between are looked for.
-            Ok(()) if !beyond => return Ok(met),
+            Ok(()) if !beyond || tries >= TRIES_MAX => return Ok(met),
             Ok(()) => {}
             // It came to what lies behind the range.
             Err(error) if error.is_loss() && next > last => return Ok(met),
@@ -239,10 +247,51 @@ pub fn scan_readable(
             }
             Err(error) => return Err(error),
         }
-        next = next.saturating_add(1);
+        tries += 1;
+        next = match tries <= TRIES_MAX {
+            true => next.saturating_add(1),
+            false => first_readable(store, family, next, last)?,
+        };
         if next == u64::MAX {
             break;
         }
     }
     Ok(met)
+}
+
+/// The first number behind `lost`, which cannot be read, from which on the store is read
+/// without an error, or one behind `last`. What lies between two damaged places may
+/// be passed over.
+fn first_readable(
+    store: &dyn Store,
+    family: Family,
+    mut lost: u64,
+    last: u64,
+) -> Result<u64, StoreError> {
+    let is_readable =
+        |from: u64| match store
+            .scan_strictly(family, &sequence_key(from), &mut |_, _| ControlFlow::Break(()))
+        {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_loss() => Ok(false),
+            Err(error) => Err(error),
+        };
+    let mut step = 1_u64;
+    let mut found = loop {
+        let probe = lost.saturating_add(step);
+        if probe > last || is_readable(probe)? {
+            break probe;
+        }
+        lost = probe;
+        step = step.saturating_mul(2);
+    };
+    while found - lost > 1 {
+        let middle = lost + (found - lost) / 2;
+        if is_readable(middle)? {
+            found = middle;
+        } else {
+            lost = middle;
+        }
+    }
+    Ok(found)
 }

@@ -303,7 +303,8 @@ pub trait Store: Send + Sync {
         self.scan(family, first, visit)
     }
 
-    /// Returns the largest key of a family.
+    /// Returns the largest key of a family, or where damage hides it, a larger one or
+    /// the same.
     ///
     /// # Errors
     /// As [`Store::read`].

@@ -330,8 +330,16 @@ impl Store for RocksStore {
     fn last_key(&self, family: Family) -> Result<Option<Vec<u8>>, StoreError> {
         let handle = self.family(family)?;
         let read = || self.db.iterator_cf(handle, IteratorMode::End).next().transpose();
-        let last = twice(read).map_err(unreadable("reading the last key"))?;
-        Ok(last.map(|(key, _)| key.into_vec()))
+        match twice(read).map_err(unreadable("reading the last key")) {
+            Ok(last) => Ok(last.map(|(key, _)| key.into_vec())),
+            // The engine looks at the block before the last one too. What is asked for
+            // is a bound, and files tell one.
+            Err(StoreError::Damaged { .. }) => {
+                let files = self.extents(family)?.into_iter();
+                Ok(files.map(|file| file.last).max())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn write(&self, batch: &Batch, durability: Durability) -> Result<(), StoreError> {

@@ -3,6 +3,7 @@
 
 mod blocks;
 mod cancelled;
+mod gaps;
 mod matrix;
 mod objects;
 mod tables;

@@ -315,25 +315,26 @@ impl<'a> Builder<'a> {
         let mut copied = 0;
         let mut load = None;
         let mut outcome: Result<(), RepositoryError> = Ok(());
-        let met = scan_readable(remains, family, first, last, &mut |sequence, stored| {
-            outcome = (|| {
-                self.go_on()?;
-                let mut current = match load.take() {
-                    Some(load) => load,
-                    None => self.target.bulk_load(family)?,
-                };
-                current.put(&sequence.to_be_bytes(), stored)?;
-                copied += 1;
-                self.monitor.advance(0, stored.len() as u64);
-                if current.bytes() >= LOAD_BYTES {
-                    return Ok(current.finish()?);
-                }
-                load = Some(current);
-                Ok(())
-            })();
-            if outcome.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        outcome?;
+        let met =
+            scan_readable(remains, family, first, last, self.monitor, &mut |sequence, stored| {
+                outcome = (|| {
+                    self.go_on()?;
+                    let mut current = match load.take() {
+                        Some(load) => load,
+                        None => self.target.bulk_load(family)?,
+                    };
+                    current.put(&sequence.to_be_bytes(), stored)?;
+                    copied += 1;
+                    self.monitor.advance(0, stored.len() as u64);
+                    if current.bytes() >= LOAD_BYTES {
+                        return Ok(current.finish()?);
+                    }
+                    load = Some(current);
+                    Ok(())
+                })();
+                if outcome.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })?;
+        outcome.and_then(|()| self.go_on())?;
         // What a sound disk would give must not be given up.
         if let Some(error @ StoreError::Unreadable { .. }) = met {
             return Err(error.into());
