@@ -11,6 +11,7 @@ use std::fmt;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest, Sha256};
+use zeroize::Zeroize as _;
 
 use crate::base::locked::Locked;
 
@@ -56,7 +57,9 @@ impl IdKey {
         // A key shorter than a block of the hash is filled up with zeros.
         let mut block = [0; 64];
         block.iter_mut().zip(key).for_each(|(byte, key)| *byte = *key);
-        Self(Locked::new(Hmac::new(&block.into())))
+        let keyed = Self(Locked::new(Hmac::new((&block).into())));
+        block.zeroize();
+        keyed
     }
 
     /// Returns the HMAC-SHA-256 of a digest.

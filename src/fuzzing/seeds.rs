@@ -95,10 +95,11 @@ fn write_log(layout: &Layout, segment_events: u64) {
     }
 }
 
-const ROLLBACK: &str = "{\"version\":1,\"time\":\"2026-11-19T03:00:00Z\",\"restored\":\"00\",\
-    \"target\":\"/srv\",\"rollback\":null,\"replaced\":[\"a\",\"hex:ff\"],\"created\":[{\"path\":\
-    \"b\",\"kind\":\"file\",\"bytes\":3,\"mtime\":[1,2]}],\"directories\":[{\"path\":\"\",\"mode\":493,\
-    \"uid\":0,\"gid\":0,\"mtime\":[1,2],\"xattrs\":[[\"user.a\",\"b\"]]}],\"undone\":null}";
+const ROLLBACK: &str = r#"{"version":1,"time":"2026-11-19T03:00:00Z","restored":"00",
+    "target":"/srv","rollback":null,"replaced":["a","hex:ff"],"undone":null,
+    "created":[{"path":"b","kind":"file","bytes":3,"mtime":[1,2]}],
+    "directories":[{"path":"","mode":493,"uid":0,"gid":0,"mtime":[1,2],
+    "xattrs":[["user.a","b"]]}]}"#;
 
 fn key() -> Credential {
     Credential::Key(Secret::take(&mut [1; 32]))
