@@ -81,6 +81,25 @@ impl SecretSource {
         if self.is_given() { self } else { other }
     }
 
+    /// The variables by which a program that is run for this one finds the same, if it
+    /// names anything: no secret, only where it comes from.
+    pub(crate) fn environment(&self) -> Vec<(&'static str, OsString)> {
+        if !self.is_given() {
+            return Vec::new();
+        }
+        let absolute = |path: &Option<PathBuf>| match path {
+            Some(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()).into(),
+            None => OsString::new(),
+        };
+        // What is empty is not set, and says nothing else.
+        vec![
+            ("ICECORE_PASSWORD", OsString::new()),
+            ("ICECORE_PASSWORD_FILE", absolute(&self.password_file)),
+            ("ICECORE_PASSWORD_COMMAND", self.password_command.clone().unwrap_or_default()),
+            ("ICECORE_KEY_FILE", absolute(&self.key_file)),
+        ]
+    }
+
     /// Reads what it names.
     pub(crate) fn read(&self, context: &Context) -> Result<Option<Credential>, CommandError> {
         if self.is_given() {

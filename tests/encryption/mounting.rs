@@ -5,6 +5,7 @@ use std::fs;
 use super::Locked;
 use crate::service::helper::with_mount;
 use crate::support::command::{icecore, run};
+use crate::support::generate::file;
 use crate::support::need::require_fuse;
 use crate::support::{args, mount};
 
@@ -75,4 +76,33 @@ fn a_mount_by_the_service_manager_is_given_its_password_as_a_credential() {
     }
     ended.expect(0);
     assert!(shown.unwrap().starts_with("attack at dawn"));
+}
+
+#[test]
+fn hooks_find_the_password_where_the_profile_has_it_and_not_itself() {
+    let locked = Locked::new();
+    let (log, config) = (locked.place("log"), locked.place("config.toml"));
+    let list = |name: &str| {
+        let program = crate::support::command::icecore();
+        let line = format!("{} list --json >>{}; env", program, log.display());
+        format!("{line} | grep ICECORE >{}-{name}", log.display())
+    };
+    let by_file = format!("ICECORE_PASSWORD_FILE={}\n", locked.place("first").display());
+    for (source, options, expected) in [
+        ("password-file = 'first'", &[][..], by_file.as_str()),
+        ("password-command = 'cat first'", &[], "ICECORE_PASSWORD_COMMAND=cat first\n"),
+        ("", &["--password-file", "first"], &by_file),
+    ] {
+        let hooks = format!("before = [{:?}]\nafter = [{:?}]", list("before"), list("after"));
+        let profile = format!("[profiles.home]\nsources = ['source']\n{source}\n");
+        file(&config, format!("{profile}[profiles.home.hooks]\n{hooks}\n").as_bytes());
+        let mut command = locked.command(&["--config"]);
+        run(command.arg(&config).args(["create", "--profile", "home"]).args(options)).expect(0);
+        for hook in ["log-before", "log-after"] {
+            let told = fs::read_to_string(locked.place(hook)).expect("it was written");
+            assert!(told.contains(expected) && told.contains("ICECORE_PASSWORD=\n"), "{told}");
+        }
+    }
+    let lists = fs::read_to_string(&log).expect("it was written");
+    assert_eq!(lists.lines().filter(|line| line.starts_with('[')).count(), 6, "{lists}");
 }

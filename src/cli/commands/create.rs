@@ -74,10 +74,12 @@ fn with_hooks(
     profile: &Profile,
     work: impl FnOnce() -> Result<(Outcome, CreateReport), CommandError>,
 ) -> Result<Outcome, CommandError> {
-    let about = [
+    let secrets = context.secrets.environment();
+    let mut about = vec![
         ("ICECORE_PROFILE", OsStr::new(&profile.name)),
         ("ICECORE_REPO", context.repository.as_os_str()),
     ];
+    about.extend(secrets.iter().map(|(name, value)| (*name, value.as_os_str())));
     let hooks = &profile.hooks;
     let cancelled = || context.signals.received().is_some();
     let done = run_hooks("before", &hooks.before, &about, &cancelled)
@@ -89,12 +91,8 @@ fn with_hooks(
     };
     let snapshot = done.as_ref().ok().and_then(|(_, report)| report.id);
     let (code, id) = (code.to_string(), snapshot.map(|id| id.to_string()).unwrap_or_default());
-    let about = [
-        about[0],
-        about[1],
-        ("ICECORE_EXIT_CODE", OsStr::new(&code)),
-        ("ICECORE_SNAPSHOT", OsStr::new(&id)),
-    ];
+    about.push(("ICECORE_EXIT_CODE", OsStr::new(&code)));
+    about.push(("ICECORE_SNAPSHOT", OsStr::new(&id)));
     let told = match &done {
         Ok(_) => run_hooks("success", &hooks.success, &about, &|| false),
         Err(_) => run_hooks("failure", &hooks.failure, &about, &|| false),
