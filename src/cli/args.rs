@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::builder::{OsStringValueParser, TypedValueParser as _};
+use clap::builder::{FalseyValueParser, OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
@@ -43,15 +43,15 @@ A snapshot is named by its id or any unique prefix of it, by `latest` or
 snapshot not younger than that: 2026-11-19, 2026-11-19T03:00, yesterday, 2h.";
 
 /// What whoever reads a repository may meet, beside what is always possible.
-const READER: &[u8] = &[DAMAGE, NO_REPOSITORY, WRONG_PASSWORD, NEWER];
+const READER: &[u8] = &[DAMAGE, NO_REPOSITORY, WRONG_PASSWORD, NEWER, REFUSED];
 /// The same, beside a file system that may not be readable.
-const DIFFERENCE: &[u8] = &[INCOMPLETE, DAMAGE, NO_REPOSITORY, WRONG_PASSWORD, NEWER];
+const DIFFERENCE: &[u8] = &[INCOMPLETE, DAMAGE, NO_REPOSITORY, WRONG_PASSWORD, NEWER, REFUSED];
 /// What whoever writes to it may meet.
-const WRITER: &[u8] = &[DAMAGE, NO_REPOSITORY, BUSY, WRONG_PASSWORD, NEWER];
+const WRITER: &[u8] = &[DAMAGE, NO_REPOSITORY, BUSY, WRONG_PASSWORD, NEWER, REFUSED];
 /// What whoever asks before may meet.
-const ASKER: &[u8] = &[DAMAGE, NO_REPOSITORY, BUSY, WRONG_PASSWORD, NEWER, REFUSED];
+const ASKER: &[u8] = WRITER;
 /// What whoever mounts, or writes files elsewhere, may meet.
-const OUTWARD: &[u8] = &[DAMAGE, NO_REPOSITORY, WRONG_PASSWORD, NEWER, REFUSED];
+const OUTWARD: &[u8] = READER;
 const EVERY: &[u8] = &[INCOMPLETE, DAMAGE, NO_REPOSITORY, BUSY, WRONG_PASSWORD, NEWER, REFUSED];
 /// What whoever changes keys may meet.
 const KEEPER: &[u8] = &[NO_REPOSITORY, WRONG_PASSWORD, NEWER, REFUSED];
@@ -99,6 +99,10 @@ pub(crate) struct GlobalArguments {
     pub(crate) config: PathBuf,
     #[command(flatten)]
     pub(crate) secrets: SecretSource,
+    /// Refuse a repository that is not encrypted
+    #[arg(long, global = true, env = "ICECORE_REQUIRE_ENCRYPTION")]
+    #[arg(value_parser = FalseyValueParser::new())]
+    pub(crate) require_encryption: bool,
     /// How long a writing command waits for another one
     #[arg(long, global = true, default_value = "5m", value_parser = duration,
           value_name = "DURATION")]

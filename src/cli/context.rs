@@ -14,6 +14,7 @@ use crate::base::time::Timestamp;
 use crate::cli::args::GlobalArguments;
 use crate::cli::audit;
 use crate::cli::exit::{CommandError, Outcome};
+use crate::cli::output::path_text;
 use crate::cli::profile::Place;
 use crate::cli::progress::{Display, Terminal};
 use crate::cli::secrets::{self, SecretSource};
@@ -38,6 +39,8 @@ pub(crate) struct Context {
     pub(crate) quiet: bool,
     /// Where the repository's password or key comes from.
     pub(crate) secrets: SecretSource,
+    /// Whether a repository that is not encrypted is refused.
+    pub(crate) requires_encryption: bool,
     /// The repository's key, once it was looked for.
     key: Arc<OnceLock<Option<MasterKey>>>,
     /// How long to wait for another writer.
@@ -67,6 +70,7 @@ impl Context {
             json: arguments.json,
             quiet: arguments.quiet,
             secrets: arguments.secrets.clone(),
+            requires_encryption: arguments.require_encryption,
             key: Arc::default(),
             wait: arguments.wait,
             now: Timestamp::now(),
@@ -80,6 +84,7 @@ impl Context {
     pub(crate) fn for_profile(&self, place: &Place) -> Result<Self, CommandError> {
         let mut context = self.clone();
         context.secrets = context.secrets.or(place.secrets.clone());
+        context.requires_encryption |= place.encrypt;
         context.key = Arc::default();
         let repository = place.repository.as_deref();
         if let Some(repository) = repository.filter(|_| !self.is_repository_named) {
@@ -297,6 +302,7 @@ pub(crate) fn unlock(context: &Context) -> Result<Option<Unlocked>, CommandError
         return match given {
             // Whoever took the encryption away waits for what comes next.
             Some(_) => Err(RepositoryError::NotEncrypted { path }.into()),
+            None if context.requires_encryption => Err(not_encrypted(&path)),
             None => Ok(None),
         };
     }
@@ -310,11 +316,22 @@ pub(crate) fn unlock(context: &Context) -> Result<Option<Unlocked>, CommandError
         None => None,
     };
     let locked = || RepositoryError::Locked { path: context.repository.clone() };
-    let outcome = ring.unlock(&credential.ok_or_else(locked)?);
+    let credential = credential.ok_or_else(locked)?;
+    context.go_on()?;
+    let outcome = context.signals.end_at_once(|| ring.unlock(&credential));
     if let Err(RepositoryError::WrongPassword { what, .. }) = &outcome {
         audit::password_refused(context, what);
     }
     Ok(Some(outcome?))
+}
+
+/// What whoever demands encryption is told of a repository without.
+pub(crate) fn not_encrypted(repository: &Path) -> CommandError {
+    CommandError::Refused(format!(
+        "The repository {} is not encrypted, which `encrypt = true` in the configuration or \
+         --require-encryption demands; another one may have been put into its place",
+        path_text(repository)
+    ))
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, CommandError> {

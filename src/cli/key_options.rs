@@ -87,7 +87,7 @@ impl NewSecret {
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum KeyAction {
     /// List the passwords and keys that open the repository
-    #[command(after_help = exit_status(&[NO_REPOSITORY, NEWER]))]
+    #[command(after_help = exit_status(&[NO_REPOSITORY, NEWER, REFUSED]))]
     List,
     /// Add a password or key
     #[command(after_help = exit_status(&[NO_REPOSITORY, WRONG_PASSWORD, NEWER, REFUSED]))]
@@ -105,7 +105,7 @@ pub(crate) enum KeyAction {
     #[command(after_help = exit_status(&[NO_REPOSITORY, WRONG_PASSWORD, NEWER, REFUSED]))]
     Change(NewSecret),
     /// Print the master key, to be kept on paper: it opens the repository for ever
-    #[command(after_help = exit_status(&[NO_REPOSITORY, WRONG_PASSWORD, NEWER]))]
+    #[command(after_help = exit_status(&[NO_REPOSITORY, WRONG_PASSWORD, NEWER, REFUSED]))]
     Export,
     /// Add a password or key by the master key on paper, when all others are lost
     #[command(after_help = exit_status(&[NO_REPOSITORY, WRONG_PASSWORD, NEWER, REFUSED]))]

@@ -52,7 +52,7 @@ pub(crate) struct Profile {
 pub(crate) struct Place {
     pub(crate) repository: Option<PathBuf>,
     pub(crate) secrets: SecretSource,
-    /// Whether `init` makes it an encrypted one.
+    /// Whether `init` makes it an encrypted one, and all others refuse any that is not.
     pub(crate) encrypt: bool,
 }
 

@@ -9,9 +9,9 @@
 //! 5. Whoever sits at the terminal.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read, Write as _};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -24,6 +24,7 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use crate::base::files::with_inherited_umask;
 use crate::cli::context::Context;
 use crate::cli::exit::CommandError;
 use crate::cli::output::path_text;
@@ -112,20 +113,44 @@ impl SecretSource {
             return password(context, &read(file)?, &path_text(file)).map(Some);
         }
         let Some(command) = &self.password_command else { return Ok(None) };
-        let output = Command::new("/bin/sh")
-            .arg("-c")
-            .arg(command)
-            .stdin(Stdio::inherit())
-            .stderr(Stdio::inherit())
-            .output();
-        let output = output.map_err(CommandError::io("run the password command"))?;
-        let text = Zeroizing::new(output.stdout);
-        if !output.status.success() {
-            let problem = format!("The password command failed ({})", output.status);
-            return Err(CommandError::Failed(problem));
-        }
+        let text = output_of(command)?;
         password(context, &text, "the output of the password command").map(Some)
     }
+}
+
+/// Runs a password command, as the user's own program that it is.
+fn output_of(command: &OsStr) -> Result<Zeroizing<Vec<u8>>, CommandError> {
+    let failed = || CommandError::io("run the password command");
+    let mut shell = Command::new("/bin/sh");
+    shell.arg("-c").arg(command).stdin(Stdio::inherit()).stderr(Stdio::inherit());
+    let child = with_inherited_umask(|| shell.stdout(Stdio::piped()).spawn());
+    let mut child = child.map_err(failed())?;
+    let text = child.stdout.take().map_or_else(|| Ok(Zeroizing::default()), bounded);
+    let is_too_long = text.as_ref().is_ok_and(|text| text.len() as u64 > BYTES_MAX);
+    if is_too_long {
+        // It may go on for ever.
+        let _ = child.kill();
+    }
+    let status = child.wait().map_err(failed())?;
+    let text = text.map_err(failed())?;
+    if is_too_long {
+        let problem = "The password command prints too much for a password";
+        return Err(CommandError::Failed(problem.to_owned()));
+    }
+    if !status.success() {
+        let problem = format!("The password command failed ({status})");
+        return Err(CommandError::Failed(problem));
+    }
+    Ok(text)
+}
+
+/// Reads a secret, at most one byte more than there may be, into memory that is wiped:
+/// what would grow leaves copies behind.
+fn bounded(source: impl Read) -> io::Result<Zeroizing<Vec<u8>>> {
+    let capacity = usize::try_from(BYTES_MAX).unwrap_or(usize::MAX).saturating_add(64);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
+    source.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Keeps what this process knows out of core dumps and from other processes of the
@@ -166,11 +191,9 @@ fn password(context: &Context, text: &[u8], place: &str) -> Result<Credential, C
 }
 
 fn read(file: &Path) -> Result<Zeroizing<Vec<u8>>, CommandError> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
     let shown = path_text(file);
-    File::open(file)
-        .and_then(|file| file.take(BYTES_MAX + 1).read_to_end(&mut bytes))
-        .map_err(CommandError::io(format!("read {shown}")))?;
+    let bytes = File::open(file).and_then(bounded);
+    let bytes = bytes.map_err(CommandError::io(format!("read {shown}")))?;
     if bytes.len() as u64 > BYTES_MAX {
         return Err(CommandError::Failed(format!("{shown} is too large for a password or a key")));
     }

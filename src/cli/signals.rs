@@ -62,6 +62,15 @@ impl Signals {
         self.again.store(false, Ordering::Relaxed);
     }
 
+    /// Lets the first signal end the process at once while `work` looks at none. It must
+    /// be safe to kill.
+    pub(crate) fn end_at_once<T>(&self, work: impl FnOnce() -> T) -> T {
+        let before = self.again.swap(true, Ordering::Relaxed);
+        let done = work();
+        self.again.store(before, Ordering::Relaxed);
+        done
+    }
+
     /// The number of the signal that was received.
     pub(crate) fn received(&self) -> Option<u8> {
         u8::try_from(self.received.load(Ordering::Relaxed)).ok().filter(|signal| *signal != 0)

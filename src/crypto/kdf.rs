@@ -18,7 +18,7 @@ const PASSES_MAX: u32 = 64;
 /// Most lanes that it may ask for.
 const LANES_MAX: u32 = 64;
 /// Most memory times passes, in KiB: some twenty seconds of a processor.
-const WORK_KIB_MAX: u64 = 16 << 20;
+pub const WORK_KIB_MAX: u64 = 16 << 20;
 /// Least memory, in KiB.
 const MEMORY_KIB_MIN: u32 = 1024;
 
@@ -80,8 +80,14 @@ impl KdfCost {
         let is_bounded = (MEMORY_KIB_MIN..=MEMORY_KIB_MAX).contains(&memory_kib)
             && (1..=PASSES_MAX).contains(&passes)
             && (1..=LANES_MAX).contains(&lanes)
-            && u64::from(memory_kib) * u64::from(passes) <= WORK_KIB_MAX;
+            && self.work_kib() <= WORK_KIB_MAX;
         if is_bounded { Ok(()) } else { Err(KdfError::OutOfBounds { memory_kib, passes, lanes }) }
+    }
+
+    /// Memory in KiB times passes, which is what the time goes with.
+    #[must_use]
+    pub fn work_kib(&self) -> u64 {
+        u64::from(self.memory_kib) * u64::from(self.passes)
     }
 
     /// Returns the key that a password makes.
@@ -98,7 +104,7 @@ impl KdfCost {
         memory.try_reserve_exact(blocks).map_err(|_| KdfError::NoMemory { memory_kib })?;
         let mut key = Zeroizing::new([0; KEY_BYTES]);
         #[cfg(test)]
-        work::add(u64::from(memory_kib) * u64::from(passes));
+        work::add(self.work_kib());
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         // Not only the lanes: a third of the time goes into pages that are touched for
         // the first time.

@@ -22,7 +22,6 @@ use hkdf::Hkdf;
 use sha2::Sha256;
 
 use crate::base::codec::Encoder;
-use crate::base::format::one_line;
 use crate::base::id::{hex, parse_hex, parse_hex_bytes};
 use crate::crypto::kdf::{KdfCost, KdfError};
 use crate::crypto::master::MasterKey;
@@ -250,7 +249,12 @@ impl KeyFile {
     /// # Errors
     /// Fails on anything that `to_text` would not have written.
     pub fn from_text(text: &str) -> Result<Self, KeyFileError> {
-        let invalid = |error: toml::de::Error| KeyFileError::Form(one_line(error.message()));
+        // The words of the parser quote what is there, which may be anything.
+        let invalid = |error: toml::de::Error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            KeyFileError::Form(format!("its text makes no sense from line {line} on"))
+        };
         let Version { version } = toml::from_str(text).map_err(invalid)?;
         if version != VERSION {
             return Err(KeyFileError::Newer(version));

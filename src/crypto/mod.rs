@@ -20,7 +20,7 @@ mod xaes;
 
 #[cfg(test)]
 pub(crate) use kdf::work;
-pub use kdf::{KdfCost, KdfError};
+pub use kdf::{KdfCost, KdfError, WORK_KIB_MAX};
 pub use key_file::{Credential, KEY_FILE_BYTES_MAX, KeyFile, KeyFileError, KeyKind};
 pub use master::{Keys, MasterKey};
 pub use paper::{PaperError, from_paper, to_paper};

@@ -66,6 +66,8 @@ struct Versions {
 }
 
 const ALGORITHM: &str = "fastcdc-v2020";
+/// The end of the name of a key file that is being written.
+pub(crate) const TEMPORARY_KEY: &[u8] = b".new";
 /// The feature of encrypted repositories.
 const ENCRYPTION: &str = "encryption-1";
 
@@ -221,9 +223,13 @@ fn check_versions(versions: &Versions, layout: &Layout) -> Result<(), Repository
     Ok(())
 }
 
-/// Whether key files lie in a repository.
+/// Whether key files lie in a repository, beside what was left of one that was never
+/// whole. Those that lie elsewhere are none.
 pub(crate) fn has_keys(layout: &Layout) -> bool {
-    fs::read_dir(layout.keys()).is_ok_and(|mut entries| entries.next().is_some())
+    let is_whole =
+        |entry: fs::DirEntry| !entry.file_name().as_encoded_bytes().ends_with(TEMPORARY_KEY);
+    layout.check_keys().is_ok()
+        && fs::read_dir(layout.keys()).is_ok_and(|entries| entries.flatten().any(is_whole))
 }
 
 /// Makes the names in a directory durable.

@@ -182,12 +182,14 @@ pub enum RepositoryError {
         path: PathBuf,
     },
     /// No key file opens with the password or key that was given.
-    #[error("Wrong {what} for the repository at {path:?}")]
+    #[error("Wrong {what} for the repository at {path:?}{}", untried_keys(*untried))]
     WrongPassword {
         /// Which repository.
         path: PathBuf,
         /// `password` or `key`.
         what: &'static str,
+        /// How many key files are damaged or too costly.
+        untried: usize,
     },
     /// A key was given for a repository that is not encrypted.
     #[error(
@@ -239,6 +241,13 @@ pub enum RepositoryError {
     /// A manifest that could not be read back.
     #[error("The snapshot's manifest cannot be stored: {0}")]
     Manifest(String),
+}
+
+fn untried_keys(count: usize) -> String {
+    match count {
+        0 => String::new(),
+        count => format!("; {count} of its key files cannot be tried, see `icecore key list`"),
+    }
 }
 
 impl RepositoryError {

@@ -92,23 +92,35 @@ impl Layout {
     /// # Errors
     /// Fails if there is any such thing, or the store cannot be listed.
     pub(crate) fn check_places(&self) -> Result<(), RepositoryError> {
-        let refused = |place: PathBuf, what| {
-            let path = self.root.clone();
-            Err(RepositoryError::Unsafe { path, place, what })
-        };
         let store = self.db();
+        self.check_keys()?;
         for place in [self.tmp(), self.leases(), store.clone(), self.log(), self.rollbacks()] {
-            let kind = fs::symlink_metadata(&place).ok().map(|metadata| metadata.file_type());
-            if let Some(what) = kind.and_then(strange) {
-                return refused(place, what);
-            }
+            self.check_place(place)?;
         }
         match strange_entry(&store) {
-            Ok(Some((place, what))) => refused(place, what),
+            Ok(Some((place, what))) => {
+                Err(RepositoryError::Unsafe { path: self.root.clone(), place, what })
+            }
             // What opens it says whether there has to be one.
             Ok(None) => Ok(()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(RepositoryError::io("list", store)(error)),
+        }
+    }
+
+    /// The same for the key files alone, before a repository is opened.
+    ///
+    /// # Errors
+    /// Fails if their directory is elsewhere.
+    pub(crate) fn check_keys(&self) -> Result<(), RepositoryError> {
+        self.check_place(self.keys())
+    }
+
+    fn check_place(&self, place: PathBuf) -> Result<(), RepositoryError> {
+        let kind = fs::symlink_metadata(&place).ok().map(|metadata| metadata.file_type());
+        match kind.and_then(strange) {
+            Some(what) => Err(RepositoryError::Unsafe { path: self.root.clone(), place, what }),
+            None => Ok(()),
         }
     }
 }

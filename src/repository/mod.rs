@@ -25,6 +25,7 @@ pub mod envelope;
 mod error;
 mod filter;
 mod init;
+mod key_proof;
 mod keyring;
 mod layout;
 mod lease;

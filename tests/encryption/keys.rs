@@ -2,10 +2,42 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::Command;
 
 use super::Locked;
-use crate::support::command::run;
+use crate::support::command::{Outcome, icecore, run};
+use crate::support::encrypt::give_password;
 use crate::support::generate::file;
+
+const CHEAP: [&str; 4] = ["--kdf-memory", "1MiB", "--kdf-passes", "1"];
+
+/// The names of all key files.
+fn key_names(locked: &Locked) -> Vec<String> {
+    let entries = fs::read_dir(locked.repo().join("keys")).unwrap();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+impl Locked {
+    /// The name of the key file that a password alone opens.
+    fn unlocking(&self, password: &str) -> String {
+        let names = key_names(self);
+        let keys = self.repo().join("keys");
+        let opens = |name: &&String| {
+            let others = names.iter().filter(|other| other != name);
+            let aside = |name: &String| (keys.join(name), self.place(&format!("aside-{name}")));
+            let moved: Vec<_> = others.map(aside).collect();
+            moved.iter().for_each(|(from, to)| fs::rename(from, to).unwrap());
+            let opens = self.run(password, &["list"]).code == 0;
+            moved.iter().for_each(|(from, to)| fs::rename(to, from).unwrap());
+            opens
+        };
+        names.iter().find(opens).expect("it opens one").clone()
+    }
+}
 
 #[test]
 fn every_way_to_give_a_password_or_key_opens_the_repository() {
@@ -85,18 +117,19 @@ fn passwords_are_added_changed_and_removed_without_touching_the_data() {
     locked.run("second", &change).expect(0);
     locked.run("second", &["list"]).ends(12, &["wrong password"]);
     locked.run("third", &["list"]).expect(0);
-    let keys = locked.run("third", &["key", "list", "--json"]).expect(0).json();
-    for key in keys.as_array().unwrap() {
-        let name = key["key"].as_str().unwrap();
+    for name in key_names(&locked) {
         let file = locked.repo().join("keys").join(name);
         assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
-        let removal = locked.run("third", &["key", "remove", name, "--yes"]);
-        if removal.code == 0 && locked.run("third", &["list"]).code != 0 {
-            break;
-        }
     }
-    let left = fs::read_dir(locked.repo().join("keys")).unwrap().count();
-    assert_eq!(left, 1, "the last one is never removed");
+    // Of two one goes, by either password, and then none.
+    let first = locked.unlocking("first");
+    locked.run("third", &["key", "remove", &first, "--yes"]).expect(0);
+    locked.run("first", &["list"]).fails(12, &["wrong password"]);
+    let last = key_names(&locked);
+    assert_eq!(last.len(), 1);
+    locked.run("third", &["key", "remove", &last[0], "--yes"]).fails(14, &["last key"]);
+    assert_eq!(key_names(&locked), last);
+    locked.run("third", &["list"]).expect(0);
     assert_eq!(data(), before);
 }
 
@@ -132,4 +165,157 @@ fn a_password_for_a_repository_that_is_not_encrypted_is_refused() {
     locked.run("first", &["list"]).fails(14, &["not encrypted"]);
     locked.run("first", &["create", "source"]).fails(14, &["not encrypted"]);
     run(&mut locked.command(&["key", "list"])).fails(2, &["not encrypted"]);
+}
+
+/// Puts the key file of another repository with the same password before all others.
+fn with_foreign_key(locked: &Locked) -> (Locked, PathBuf) {
+    let other = Locked::new();
+    let foreign = locked.repo().join("keys/00000000");
+    fs::copy(other.repo().join("keys").join(&key_names(&other)[0]), &foreign).unwrap();
+    (other, foreign)
+}
+
+#[test]
+fn a_key_file_of_another_repository_with_the_same_password_counts_for_nothing() {
+    let locked = Locked::new();
+    let id = locked.create(&[]);
+    let own = key_names(&locked)[0].clone();
+    let paper = locked.run("first", &["key", "export", "-q"]).expect(0).text();
+    let (other, foreign) = with_foreign_key(&locked);
+    let bytes = fs::read(&foreign).unwrap();
+    assert!(locked.run("first", &["list"]).expect(0).text().contains(&id[..12]));
+    assert_eq!(locked.run("first", &["key", "export", "-q"]).expect(0).text(), paper);
+    let with = |verb, file| [&["key", verb, "--new-password-file", file][..], &CHEAP].concat();
+    let changed = locked.run("first", &with("change", "second")).expect(0).text();
+    assert!(changed.contains(&own) && !changed.contains("00000000"), "{changed}");
+    assert!(!key_names(&locked).contains(&own) && fs::read(&foreign).unwrap() == bytes);
+    locked.run("second", &["list"]).expect(0);
+    // Whoever has that key alone changes no key here.
+    let before = key_names(&locked);
+    for words in [&with("add", "wrong")[..], &with("change", "wrong"), &["key", "export"]] {
+        locked.run("first", words).fails(12, &["not that of the repository"]);
+    }
+    let mine = before.iter().find(|name| *name != "00000000").unwrap();
+    let remove = ["key", "remove", mine, "--yes"];
+    locked.run("first", &remove).fails(12, &["not that of the repository"]);
+    locked.run("first", &["list"]).fails(12, &["not that of the repository"]);
+    let foreign_paper = other.run("first", &["key", "export", "-q"]).expect(0).text();
+    file(&locked.place("paper"), foreign_paper.as_bytes());
+    let import = [&["key", "import", "paper", "--new-password-file", "wrong"][..], &CHEAP].concat();
+    run(&mut locked.command(&import)).fails(12, &["not that of the repository"]);
+    assert_eq!(key_names(&locked), before);
+}
+
+#[test]
+fn a_lost_config_is_made_anew_for_the_key_of_what_is_stored_alone() {
+    let locked = Locked::new();
+    let id = locked.create(&[]);
+    let (_other, foreign) = with_foreign_key(&locked);
+    let own = locked.repo().join("keys").join(&key_names(&locked)[1]);
+    let config = locked.repo().join("config");
+    fs::remove_file(&config).unwrap();
+    fs::rename(&own, locked.place("own")).unwrap();
+    let new = ["--new-password-file", "second", "--kdf-memory", "1MiB"];
+    for words in [&["repair", "--yes"][..], &[&["key", "add"][..], &new].concat()] {
+        locked.run("first", words).fails(12, &["not that of the repository"]);
+    }
+    assert!(!config.exists() && foreign.exists());
+    fs::rename(locked.place("own"), &own).unwrap();
+    locked.run("first", &["repair", "--yes"]).expect(0);
+    assert!(locked.run("first", &["list"]).expect(0).text().contains(&id[..12]));
+    locked.run("first", &["check", "--read-data"]).expect(0);
+}
+
+#[test]
+fn what_a_killed_key_add_left_is_no_key_and_goes_with_the_next() {
+    let locked = Locked::new();
+    let left = locked.repo().join("keys/0badcafe.77.new");
+    file(&left, b"version = 1");
+    locked.run("first", &["key", "list"]).expect(0);
+    locked.run("first", &["list"]).expect(0);
+    assert!(left.exists());
+    let add = [&["key", "add", "--new-password-file", "second"][..], &CHEAP].concat();
+    locked.run("first", &add).expect(0);
+    assert!(!left.exists());
+    assert_eq!(key_names(&locked).len(), 2);
+    // Alone it makes no repository an encrypted one.
+    fs::remove_dir_all(locked.repo()).unwrap();
+    run(&mut locked.command(&["init"])).expect(0);
+    fs::create_dir(locked.repo().join("keys")).unwrap();
+    file(&left, b"version = 1");
+    run(&mut locked.command(&["list"])).expect(0);
+}
+
+/// Runs a command with another umask than that of the tests.
+fn with_umask(locked: &Locked, words: &[&str]) -> Outcome {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "umask 027; exec \"$@\"", "sh", icecore(), "-r"]).arg(locked.repo());
+    give_password(&mut shell, false);
+    run(shell.args(words).current_dir(locked.scratch.path()))
+}
+
+#[test]
+fn a_password_command_has_the_umask_of_the_user_and_prints_no_more_than_a_password() {
+    let locked = Locked::new();
+    let command = ["list", "--password-command", "umask >umask; cat first"];
+    with_umask(&locked, &command).expect(0);
+    assert_eq!(fs::read_to_string(locked.place("umask")).unwrap().trim(), "0027");
+    for endless in ["cat first /dev/zero", "tr '\\0' x </dev/zero"] {
+        let command = locked.command(&["list", "--password-command", endless]);
+        let limited = ["60", "prlimit", "--as=2147483648"];
+        let mut bounded = Command::new("timeout");
+        bounded.args(limited).arg(command.get_program()).args(command.get_args());
+        give_password(&mut bounded, false);
+        run(bounded.current_dir(locked.scratch.path())).fails(1, &["too much for a password"]);
+    }
+}
+
+#[test]
+fn whoever_demands_encryption_is_given_no_plain_repository() {
+    let locked = Locked::new();
+    let config = |head: &str, profile: &str| {
+        let text = format!(
+            "{head}\n[profiles.x]\nsources = ['source']\n{profile}\n\
+             [policies.y]\nkeep-last = 1\n{profile}\n"
+        );
+        file(&locked.place("config.toml"), text.as_bytes());
+    };
+    let with_config = |words: &[&str], password: Option<&str>| {
+        let mut command = locked.command(&["--config", "config.toml"]);
+        command.args(words).args(password.iter().flat_map(|file| ["--password-file", file]));
+        run(&mut command)
+    };
+    let verbs = [
+        &["create", "--profile", "x"][..],
+        &["create", "--profile", "x", "--dry-run"],
+        &["prune", "--policy", "y", "--yes"],
+    ];
+    for (head, profile) in [("encrypt = true", ""), ("", "encrypt = true")] {
+        config(head, profile);
+        for words in verbs {
+            with_config(words, Some("first")).expect(0);
+        }
+    }
+    // Somebody puts a plain one into its place.
+    fs::remove_dir_all(locked.repo()).unwrap();
+    run(&mut locked.command(&["init"])).expect(0);
+    for (head, profile) in [("encrypt = true", ""), ("", "encrypt = true")] {
+        config(head, profile);
+        for words in verbs {
+            with_config(words, None).fails(14, &["not encrypted", "encrypt = true"]);
+        }
+    }
+    let demand = "--require-encryption";
+    for words in [&["create", "source"][..], &["list"], &["check"], &["gc"]] {
+        let told = run(locked.command(words).arg(demand));
+        told.fails(14, &["not encrypted", demand]);
+        let told = run(locked.command(words).env("ICECORE_REQUIRE_ENCRYPTION", "1"));
+        told.fails(14, &["not encrypted", demand]);
+    }
+    assert_eq!(run(&mut locked.command(&["list", "--json"])).expect(0).text().trim(), "[]");
+    config("encrypt = true", "encrypt = false");
+    with_config(verbs[0], None).expect(0);
+    run(locked.command(&["list"]).env("ICECORE_REQUIRE_ENCRYPTION", "0")).expect(0);
+    fs::remove_dir_all(locked.repo()).unwrap();
+    run(locked.command(&["init"]).arg(demand)).fails(14, &["--encrypt"]);
 }

@@ -1,10 +1,14 @@
 //! Mounts of an encrypted repository by mount(8), fstab and the service manager.
 
 use std::fs;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use super::Locked;
 use crate::service::helper::with_mount;
 use crate::support::command::{icecore, run};
+use crate::support::encrypt::give_password;
 use crate::support::generate::file;
 use crate::support::need::require_fuse;
 use crate::support::{args, mount};
@@ -52,6 +56,37 @@ fn mount_and_fstab_take_a_password_file_a_key_file_or_a_command() {
     locked.create(&[]);
     locked.run("first", &["key", "add", "--new-key-file", "key"]).expect(0);
     with_mount(SCRIPT, &[icecore().into(), locked.repo().into()]);
+}
+
+#[test]
+fn what_serves_a_mount_is_hidden_before_it_is_given_the_key() {
+    if !require_fuse() {
+        return;
+    }
+    let locked = Locked::new();
+    let point = locked.place("mnt");
+    fs::create_dir(&point).unwrap();
+    let mut command = Command::new("prlimit");
+    command.args(["--core=unlimited", "--", icecore(), "-r"]).arg(locked.repo());
+    command.args(["mount", "--foreground", "--announce", "--key-from-stdin"]).arg(&point);
+    give_password(&mut command, false);
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
+    // It waits for the key, which never comes.
+    let mut child = child.unwrap();
+    let limits = format!("/proc/{}/limits", child.id());
+    let is_hidden = || {
+        let text = fs::read_to_string(&limits).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("Max core file size"));
+        line.unwrap().trim().starts_with('0')
+    };
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !is_hidden() && Instant::now() < deadline {
+        sleep(Duration::from_millis(20));
+    }
+    let hidden = is_hidden();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(hidden, "no core is made of it");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Somebody at a terminal who is asked for the password.
 
+use std::time::{Duration, Instant};
+
 use super::Locked;
 use crate::support::command::{icecore, run};
 use crate::support::terminal::Terminal;
@@ -60,6 +62,32 @@ fn ctrl_c_at_the_prompt_ends_with_130_and_the_terminal_shows_what_is_typed_again
     let (_, shown) = terminal.end();
     assert!(shown.contains("code 130") && shown.contains(" echo "), "{shown}");
     assert!(!shown.contains("fir\r"), "{shown}");
+}
+
+#[test]
+fn ctrl_c_ends_at_once_while_a_password_is_tried() {
+    let locked = Locked::new();
+    let keys = locked.repo().join("keys");
+    let name = std::fs::read_dir(&keys).unwrap().next().unwrap().unwrap().path();
+    let text = std::fs::read_to_string(&name).unwrap();
+    let costly = text.replace("memory_kib = 1024", "memory_kib = 262144");
+    let costly = costly.replace("passes = 3", "passes = 64").replace("lanes = 4", "lanes = 1");
+    // Some minute, for all of them.
+    for number in 0..4 {
+        std::fs::write(keys.join(format!("0000000{number}")), &costly).unwrap();
+    }
+    std::fs::remove_file(name).unwrap();
+    let line = format!("trap : INT; {}; echo code $?", locked.line("list"));
+    let mut terminal = Terminal::start(&line);
+    terminal.wait_for(ASKED);
+    terminal.keys("first\n");
+    terminal.wait_for("\r\n");
+    std::thread::sleep(Duration::from_secs(1));
+    let asked = Instant::now();
+    terminal.keys("\x03");
+    let (_, shown) = terminal.end();
+    assert!(shown.contains("code 130"), "{shown}");
+    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
 }
 
 #[test]

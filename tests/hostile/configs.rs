@@ -118,7 +118,7 @@ fn a_config_of_any_content_is_refused_in_one_short_line() {
 }
 
 /// An encrypted repository with a snapshot, whatever the environment says.
-fn encrypted() -> Repo {
+pub(super) fn encrypted() -> Repo {
     let repo = Repo::missing();
     let cheap = ["init", "--encrypt", "--kdf-memory", "1MiB", "--kdf-passes", "1"];
     let mut init = repo.command(cheap);
@@ -189,6 +189,31 @@ fn key_files_that_ask_for_2_to_the_32_of_anything_are_refused_before_they_are_pa
         }
         fs::remove_file(whole).expect("it is there");
     }
+}
+
+#[test]
+fn key_files_that_cost_much_together_are_left_out_and_named() {
+    let repo = encrypted();
+    let path = key_file(&repo);
+    let text = fs::read_to_string(&path).expect("it is there");
+    let value = |line: &str| match line.split(' ').next() {
+        Some("memory_kib") => "memory_kib = 262144\n".to_owned(),
+        Some("passes") => "passes = 64\n".to_owned(),
+        _ => format!("{line}\n"),
+    };
+    let costly: String = text.lines().map(value).collect();
+    for number in 10..41 {
+        fs::write(path.with_file_name(format!("costly{number}")), &costly).expect("a file");
+    }
+    // The right password of a cheap one costs nothing of theirs.
+    let outcome = tried(&repo, &["list"], "costly keys beside a cheap one");
+    assert_eq!(outcome.code, 0, "{}", outcome.error());
+    assert!(outcome.time < Duration::from_secs(10), "{:?}", outcome.time);
+    let outcome = tried(&repo, &["key", "list"], "costly keys");
+    let error = outcome.error();
+    assert_eq!((outcome.code, error.lines().count()), (1, 31 - 3), "{error}");
+    let is_named = |line: &str| line.contains("/keys/costly") && line.contains("64 GiB");
+    assert!(error.lines().all(is_named), "{error}");
 }
 
 #[test]

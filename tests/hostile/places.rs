@@ -7,13 +7,14 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::args;
-use crate::support::command::{run, run_tool};
+use crate::support::command::{Outcome, run, run_tool};
 use crate::support::fixture::Fixture;
 use crate::support::need::require_root;
 use crate::support::repo::Repo;
 use crate::support::scratch::Scratch;
+use crate::support::{args, encrypt};
 
+use super::configs::encrypted;
 use super::run::steers;
 
 /// Files that nobody may touch, in a directory that others point to.
@@ -170,6 +171,102 @@ fn files_of_any_size_in_the_place_of_small_ones_take_no_memory() {
         replaced(place, |path, _| {
             fs::File::create(path).and_then(|file| file.set_len(1 << 40)).expect("a sparse file");
         });
+    }
+}
+
+/// Puts something in the place of `keys`, or beside the key file in it, and runs every
+/// command on keys. Returns what each ended with.
+fn with_keys(place: &str, put: impl Fn(&Path, &Outside)) -> Vec<(String, Outcome)> {
+    let (honest, scratch) = (encrypted(), Scratch::new());
+    let password = [("ICECORE_PASSWORD", encrypt::PASSWORD)];
+    let run_on = |repo: &Repo, words: &[&str]| {
+        let words: Vec<_> = words.iter().map(Into::into).collect();
+        run(Command::new("timeout").arg("60").args(whole(repo, &words)).envs(password))
+    };
+    let paper = scratch.join("paper");
+    let printed = run_on(&honest, &["key", "export", "-q"]).expect(0).stdout;
+    fs::write(&paper, printed).expect("it can be written");
+    let new = ["--new-password-file", paper.to_str().expect("it is text"), "--kdf-memory", "1MiB"];
+    let import = ["key", "import", new[1]];
+    let mut ends = Vec::new();
+    for words in [
+        &["key", "list"][..],
+        &["list"],
+        &["gc"],
+        &["repair", "--yes"],
+        &[&["key", "add"][..], &new].concat(),
+        &[&["key", "change"][..], &new].concat(),
+        &[&import[..], &new].concat(),
+        &["key", "export"],
+        &["key", "remove", "strange", "--yes"],
+    ] {
+        let outside = Outside::new();
+        let copy = Repo::copy_of(&honest, &scratch.join("repo"));
+        let path = copy.path().join(place);
+        if path.is_dir() {
+            fs::remove_dir_all(&path).expect("it can be removed");
+        }
+        put(&path, &outside);
+        let outcome = run_on(&copy, words);
+        let what = format!("{place}: {words:?}");
+        assert!(!outcome.error().contains("panicked"), "{what}: {}", outcome.error());
+        assert!(!outcome.error().contains("keep me"), "{what}: {}", outcome.error());
+        outside.is_untouched(&what);
+        fs::remove_dir_all(copy.path()).expect("it can be removed");
+        ends.push((what, outcome));
+    }
+    ends
+}
+
+#[test]
+fn keys_that_lie_elsewhere_are_refused_by_all_commands() {
+    let pipe = |path: &Path, _: &Outside| drop(run_tool("mkfifo", [path]));
+    let link = |path: &Path, outside: &Outside| {
+        symlink(outside.scratch.path(), path).expect("a symlink");
+    };
+    for (what, outcome) in with_keys("keys", link) {
+        let told = outcome.fails(14, &["/keys\"", "symbolic link"]);
+        assert!(told.contains("may lead elsewhere"), "{what}: {told}");
+    }
+    for (_, outcome) in with_keys("keys", pipe) {
+        outcome.fails(14, &["/keys\"", "named pipe"]);
+    }
+    let file = |path: &Path, _: &Outside| fs::write(path, "").expect("a file");
+    for (what, outcome) in with_keys("keys", file) {
+        assert!(matches!(outcome.code, 1 | 12), "{what}: {}", outcome.error());
+    }
+}
+
+#[test]
+fn whatever_stands_beside_a_key_file_leads_nowhere_holds_nobody_up_and_is_not_quoted() {
+    type Put = fn(&Path, &Outside);
+    let puts: [(&str, Put); 6] = [
+        ("symbolic link", |path, outside| symlink(outside.file(), path).expect("a symlink")),
+        ("symbolic link", |path, _| symlink("/dev/zero", path).expect("a symlink")),
+        ("no regular file", |path, _| drop(run_tool("mkfifo", [path]))),
+        ("no regular file", |path, _| fs::create_dir(path).expect("a directory")),
+        ("far too large", |path, _| {
+            fs::File::create(path).and_then(|file| file.set_len(1 << 40)).expect("a sparse file");
+        }),
+        ("makes no sense", |path, _| {
+            fs::write(path, "version = \"keep me\"").expect("a file");
+        }),
+    ];
+    for (word, put) in puts {
+        for (what, outcome) in with_keys("keys/strange", put) {
+            let is_list = what.contains("\"key\", \"list\"");
+            let removes_directory = what.contains("remove") && word == "no regular file";
+            if is_list {
+                outcome.ends(1, &["keys/strange", word]);
+            } else if !removes_directory {
+                assert_eq!(outcome.code, 0, "{what}: {}", outcome.error());
+            }
+        }
+    }
+    // What is being made is never written through a link that waits there.
+    let waits = |path: &Path, outside: &Outside| symlink(outside.file(), path).expect("a symlink");
+    for (what, outcome) in with_keys("keys/strange.1.new", waits) {
+        assert!(outcome.code == 0 || what.contains("remove"), "{what}: {}", outcome.error());
     }
 }
 

@@ -41,6 +41,13 @@ pub(crate) fn run(context: &Context, arguments: &InitArguments) -> Result<Outcom
                     .to_owned(),
             ));
         }
+        if context.requires_encryption {
+            return Err(CommandError::Refused(
+                "The repository would not be encrypted, which --require-encryption demands; say \
+                 --encrypt"
+                    .to_owned(),
+            ));
+        }
         Writer::init(&context.repository, ChunkerConfig::default())?
     };
     audited(context, "init", false, |trail| {
@@ -86,7 +93,8 @@ fn make_encrypted(context: &Context, arguments: &InitArguments) -> Result<Config
         ChunkerConfig::default(),
         &master,
         &|ring| -> Result<(), RepositoryError> {
-            ring.add(&master, &credential, cost, &arguments.key.label).map(drop)
+            let add = || ring.add(&master, &credential, cost, &arguments.key.label);
+            context.signals.end_at_once(add).map(drop)
         },
     )?;
     context.set_key(master);

@@ -21,6 +21,8 @@ use crate::repository::{Config, Keyring, Layout, RepositoryError, Unlocked};
 
 /// Bytes that are read of a key on paper at most.
 const PAPER_BYTES_MAX: u64 = 64 << 10;
+const UNPROVEN: &str =
+    "The repository's `config` is lost, and nothing else is left to check the key against";
 
 #[derive(Serialize)]
 struct Facts<'a> {
@@ -49,6 +51,9 @@ fn unlocked(context: &Context) -> Result<Unlocked, CommandError> {
         let path = path_text(&context.repository);
         CommandError::Usage(format!("The repository {path} is not encrypted: it has no keys"))
     })?;
+    if !unlocked.is_proven {
+        context.note(UNPROVEN);
+    }
     context.set_key(unlocked.master.clone());
     Ok(unlocked)
 }
@@ -63,7 +68,8 @@ fn add(
     let Unlocked { master, .. } = unlocked(context)?;
     let credential = new.read(context)?;
     let ring = Keyring::read(layout)?;
-    let name = ring.add(&master, &credential, cost, &new.options.label)?;
+    let label = &new.options.label;
+    let name = context.signals.end_at_once(|| ring.add(&master, &credential, cost, label))?;
     tell(context, trail, EventKind::KeyAdded, &name, "Added the key")
 }
 
@@ -82,7 +88,8 @@ fn change(
         "" => before.map(|(_, file)| file.label.clone()).unwrap_or_default(),
         label => label.to_owned(),
     };
-    let name = ring.replace(&unlocked, &credential, cost, &label)?;
+    let replace = || ring.replace(&unlocked, &credential, cost, &label);
+    let name = context.signals.end_at_once(replace)?;
     let what = format!("In the place of the key {} there is now the key", unlocked.name);
     tell(context, trail, EventKind::KeyChanged, &name, &what)
 }
@@ -95,10 +102,10 @@ fn remove(
     trail: &Trail<'_>,
 ) -> Result<Outcome, CommandError> {
     // Only who can read the repository may say who else can.
-    unlocked(context)?;
+    let unlocked = unlocked(context)?;
     let ring = Keyring::read(layout)?;
     context.confirm(&format!("Remove the key {key}?"), yes)?;
-    let name = ring.remove(key)?;
+    let name = ring.remove(&unlocked, key)?;
     tell(context, trail, EventKind::KeyRemoved, &name, "Removed the key")
 }
 
@@ -133,17 +140,19 @@ fn import(
         CommandError::Failed(format!("That is no key as `icecore key export` prints it: {error}"))
     })?;
     match Config::read(layout) {
-        Ok(config) => config.check_key(layout, &master)?,
         // Its configuration is lost too: `repair` makes one once there is a key.
         Err(RepositoryError::NotFound { .. } | RepositoryError::Config { .. })
-            if layout.db().is_dir() =>
-        {
-            context.note("The repository's `config` is lost, so the key is not checked against it");
-        }
+            if layout.db().is_dir() => {}
+        Ok(_) => {}
         Err(error) => return Err(error.into()),
     }
+    let ring = Keyring::read(layout)?;
+    if !ring.check(&master)? {
+        context.note(UNPROVEN);
+    }
     let credential = new.read(context)?;
-    let name = Keyring::read(layout)?.add(&master, &credential, cost, &new.options.label)?;
+    let label = &new.options.label;
+    let name = context.signals.end_at_once(|| ring.add(&master, &credential, cost, label))?;
     context.set_key(master);
     tell(context, trail, EventKind::KeyAdded, &name, "Added the key")
 }

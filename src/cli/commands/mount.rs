@@ -26,6 +26,7 @@ use crate::cli::commands::show;
 use crate::cli::context::{Context, user};
 use crate::cli::exit::{CommandError, Outcome};
 use crate::cli::output::path_text;
+use crate::cli::secrets::conceal;
 use crate::cli::service_manager::ServiceManager;
 use crate::crypto::{KEY_BYTES, MasterKey, Secret};
 use crate::fuse::{Mount, MountOptions, Refresher, SingleTree, Unmounter, check_mountpoint};
@@ -237,6 +238,7 @@ fn obey_signals(
 
 /// Takes the key that [`start`] passes, past any buffer.
 fn key_from_stdin() -> Result<MasterKey, CommandError> {
+    conceal();
     let failed = CommandError::io("take the key from the command");
     let mut key = [0; KEY_BYTES];
     let read = rustix::io::dup(rustix::stdio::stdin()).map_err(io::Error::from);
