@@ -18,6 +18,8 @@ const SNAPSHOTS_OF_ONE_MAX: usize = 100;
 /// What is damaged.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
+    /// A key file of an encrypted repository, which hurts no snapshot.
+    KeyFile(String),
     /// A file of the store.
     File(String),
     /// A family of the store, or a record in it.
@@ -33,6 +35,7 @@ impl Subject {
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
+            Self::KeyFile(_) => "key file",
             Self::File(_) => "file",
             Self::Record(_) => "record",
             Self::Snapshot(_) => "snapshot",
@@ -44,7 +47,8 @@ impl Subject {
     #[must_use]
     pub fn name(&self) -> String {
         match self {
-            Self::File(name) | Self::Record(name) | Self::Snapshot(name) => name.clone(),
+            Self::KeyFile(name) | Self::File(name) => name.clone(),
+            Self::Record(name) | Self::Snapshot(name) => name.clone(),
             Self::Object(_, id) => hex(id),
         }
     }

@@ -93,6 +93,9 @@ pub fn check(
     monitor: &dyn Monitor,
 ) -> Result<CheckReport, CheckError> {
     let mut findings = Findings::default();
+    for (name, detail) in repository.damaged_keys()? {
+        findings.add(Subject::KeyFile(name), detail);
+    }
     for fault in repository.store().faults() {
         let detail = format!("{} (of the {})", fault.detail, family_text(&fault.family));
         findings.add(Subject::File(fault.file.clone()), detail);

@@ -144,13 +144,9 @@ impl Context {
         purpose: &str,
         terminal: &Terminal,
     ) -> Result<Writer, CommandError> {
-        self.opened(Writer::open(
-            &self.repository,
-            self.key()?.as_ref(),
-            purpose,
-            self.wait,
-            terminal,
-        ))
+        let key = self.key()?;
+        terminal.start();
+        self.opened(Writer::open(&self.repository, key.as_ref(), purpose, self.wait, terminal))
     }
 
     /// The same for a command that frees space, and must do so on a full disk.
@@ -159,9 +155,11 @@ impl Context {
         purpose: &str,
         terminal: &Terminal,
     ) -> Result<Writer, CommandError> {
+        let key = self.key()?;
+        terminal.start();
         self.opened(Writer::open_to_free(
             &self.repository,
-            self.key()?.as_ref(),
+            key.as_ref(),
             purpose,
             self.wait,
             terminal,

@@ -193,7 +193,7 @@ fn repository(error: &RepositoryError) -> u8 {
         | RepositoryError::ForeignKey { .. } => WRONG_PASSWORD,
         RepositoryError::NotEncrypted { .. } | RepositoryError::LastKey => REFUSED,
         RepositoryError::Newer { .. } => NEWER,
-        RepositoryError::Unsafe { .. } => REFUSED,
+        RepositoryError::Unsafe { .. } | RepositoryError::NotRepaired { .. } => REFUSED,
         RepositoryError::Unreadable { .. } => DAMAGE,
         error if error.is_damage() => DAMAGE,
         _ => FAILED,

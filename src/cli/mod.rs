@@ -31,6 +31,7 @@ mod output;
 mod policy;
 mod profile;
 mod progress;
+mod prompt;
 mod restore_options;
 mod secrets;
 mod service_manager;

@@ -4,7 +4,7 @@
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -40,7 +40,8 @@ pub(crate) enum Display {
 /// Shows progress, prints warnings, and knows of signals.
 pub(crate) struct Terminal {
     display: Display,
-    bar: Option<ProgressBar>,
+    /// Drawn once there is something to show: a prompt may come before that.
+    bar: OnceLock<ProgressBar>,
     quiet: bool,
     signals: Signals,
     start: Instant,
@@ -77,16 +78,9 @@ struct Status {
 
 impl Terminal {
     pub(crate) fn new(display: Display, quiet: bool, signals: Signals) -> Self {
-        let bar = (display == Display::Bar).then(|| {
-            let target = ProgressDrawTarget::stderr_with_hz(DRAWS_PER_SECOND);
-            let bar = ProgressBar::with_draw_target(None, target);
-            bar.set_style(style(OPEN));
-            bar.enable_steady_tick(Duration::from_millis(100));
-            bar
-        });
         Self {
             display,
-            bar,
+            bar: OnceLock::new(),
             quiet,
             signals,
             start: Instant::now(),
@@ -98,9 +92,26 @@ impl Terminal {
         }
     }
 
+    /// Draws the bar from now on. Nobody is asked for anything behind that.
+    pub(crate) fn start(&self) {
+        self.bar();
+    }
+
+    fn bar(&self) -> Option<&ProgressBar> {
+        (self.display == Display::Bar).then(|| {
+            self.bar.get_or_init(|| {
+                let target = ProgressDrawTarget::stderr_with_hz(DRAWS_PER_SECOND);
+                let bar = ProgressBar::with_draw_target(None, target);
+                bar.set_style(style(OPEN));
+                bar.enable_steady_tick(Duration::from_millis(100));
+                bar
+            })
+        })
+    }
+
     /// Takes the bar away.
     pub(crate) fn finish(&self) {
-        if let Some(bar) = &self.bar {
+        if let Some(bar) = self.bar.get() {
             bar.finish_and_clear();
         }
     }
@@ -145,7 +156,7 @@ impl Terminal {
             return;
         }
         shown.due = elapsed;
-        match &self.bar {
+        match self.bar() {
             Some(bar) => self.draw(bar, &shown),
             None => self.print_status(elapsed, &shown),
         }
@@ -198,7 +209,7 @@ impl Monitor for Terminal {
 
     fn total(&self, items: u64, bytes: u64) {
         let mut shown = self.shown();
-        if let Some(bar) = &self.bar {
+        if let Some(bar) = self.bar() {
             bar.set_style(style(if bytes > 0 { MEASURED } else { OPEN }));
         }
         shown.total = Some((items, bytes));
@@ -215,7 +226,7 @@ impl Monitor for Terminal {
         let print = || {
             let _ = writeln!(io::stderr(), "icecore: {message}");
         };
-        match &self.bar {
+        match self.bar.get() {
             Some(bar) => bar.suspend(print),
             None => print(),
         }
@@ -230,7 +241,7 @@ impl Monitor for Terminal {
         let mut shown = self.shown();
         shown.phase = format!("{name}: ");
         shown.path.clear();
-        if let Some(bar) = &self.bar {
+        if let Some(bar) = self.bar() {
             self.draw(bar, &shown);
         }
     }
@@ -238,7 +249,7 @@ impl Monitor for Terminal {
     fn begin(&self, name: &str, items: u64, bytes: u64) {
         self.items.store(0, Ordering::Relaxed);
         self.bytes.store(0, Ordering::Relaxed);
-        if let Some(bar) = &self.bar {
+        if let Some(bar) = self.bar() {
             // Rates and times to come are those of the phase.
             bar.reset_eta();
         }

@@ -11,7 +11,7 @@
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read, Write as _};
+use std::io::{self, IsTerminal as _, Read};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -20,7 +20,6 @@ use clap::Args;
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -28,12 +27,11 @@ use crate::base::files::with_inherited_umask;
 use crate::cli::context::Context;
 use crate::cli::exit::CommandError;
 use crate::cli::output::path_text;
+use crate::cli::prompt;
 use crate::crypto::{Credential, KEY_BYTES, Secret};
 
 /// Bytes that are read of a password or a key at most.
 const BYTES_MAX: u64 = 64 << 10;
-/// Bytes of a line that a terminal gives at most.
-const LINE_BYTES_MAX: usize = 4096;
 
 /// Where the password or the key of a repository comes from.
 #[derive(Clone, Debug, Default, Args, Deserialize)]
@@ -122,7 +120,9 @@ impl SecretSource {
 fn output_of(command: &OsStr) -> Result<Zeroizing<Vec<u8>>, CommandError> {
     let failed = || CommandError::io("run the password command");
     let mut shell = Command::new("/bin/sh");
-    shell.arg("-c").arg(command).stdin(Stdio::inherit()).stderr(Stdio::inherit());
+    // Data that is piped in is not for it.
+    let input = if io::stdin().is_terminal() { Stdio::inherit() } else { Stdio::null() };
+    shell.arg("-c").arg(command).stdin(input).stderr(Stdio::inherit());
     let child = with_inherited_umask(|| shell.stdout(Stdio::piped()).spawn());
     let mut child = child.map_err(failed())?;
     let text = child.stdout.take().map_or_else(|| Ok(Zeroizing::default()), bounded);
@@ -219,79 +219,38 @@ fn read_key(file: &Path) -> Result<Credential, CommandError> {
 /// Asks whoever sits at the terminal for the password of the repository. Nothing if
 /// nobody does.
 pub(crate) fn ask(context: &Context) -> Result<Option<Credential>, CommandError> {
-    if !context.is_interactive() {
-        return Ok(None);
-    }
+    let Some(terminal) = prompt::asked_at() else { return Ok(None) };
     let prompt = format!("Password of the repository {}: ", path_text(&context.repository));
-    ask_line(context, &prompt).map(Some)
+    ask_line(context, &terminal, &prompt).map(Credential::Password).map(Some)
 }
 
 /// Asks for a new password, twice.
 pub(crate) fn ask_new(context: &Context) -> Result<Credential, CommandError> {
-    if !context.is_interactive() {
+    let Some(terminal) = prompt::asked_at() else {
         return Err(CommandError::Usage(
             "A new password or key is needed; give it by --password-file, --password-command or \
              --key-file (for `key add` and `key change` with `--new-` before that)"
                 .to_owned(),
         ));
+    };
+    let one = ask_line(context, &terminal, "New password: ")?;
+    if one != ask_line(context, &terminal, "The same once more: ")? {
+        let problem = "The two passwords are not the same; nothing was changed";
+        return Err(CommandError::Refused(problem.to_owned()));
     }
-    let one = ask_line(context, "New password: ")?;
-    let other = ask_line(context, "The same once more: ")?;
-    match (&one, &other) {
-        (Credential::Password(one), Credential::Password(other)) if one == other => {}
-        _ => {
-            let problem = "The two passwords are not the same; nothing was changed";
-            return Err(CommandError::Refused(problem.to_owned()));
-        }
-    }
-    Ok(one)
+    Ok(Credential::Password(one))
 }
 
-fn ask_line(context: &Context, prompt: &str) -> Result<Credential, CommandError> {
+fn ask_line(
+    context: &Context,
+    terminal: &File,
+    prompt: &str,
+) -> Result<Zeroizing<Vec<u8>>, CommandError> {
     conceal();
-    let mut line = Zeroizing::new([0; LINE_BYTES_MAX]);
-    let length = {
-        // First of all: who answers the prompt at once is not shown either.
-        let _quiet = Quiet::begin()?;
-        let _ = write!(io::stderr(), "{prompt}");
-        let answered = context.wait_for_answer("No password was given; nothing was changed");
-        // Past the buffer of standard input, which nobody wipes.
-        let read = |()| {
-            let read = rustix::io::retry_on_intr(|| rustix::io::read(io::stdin(), &mut line[..]));
-            read.map_err(|error| CommandError::io("read the password")(error.into()))
-        };
-        answered.and_then(read)
-    };
-    let _ = writeln!(io::stderr());
-    let line = line.get(..length?).unwrap_or_default();
-    let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
-    let end = line.iter().rposition(|byte| !is_end(byte)).map_or(0, |last| last + 1);
-    let line = line.get(..end).unwrap_or_default();
+    let line = prompt::ask(context, terminal, prompt)?;
     if line.is_empty() {
         let problem = "An empty password is none; nothing was changed";
         return Err(CommandError::Refused(problem.to_owned()));
     }
-    Ok(Credential::Password(Zeroizing::new(line.to_vec())))
-}
-
-/// Keeps the terminal from showing what is typed until it is dropped.
-struct Quiet(Termios);
-
-impl Quiet {
-    fn begin() -> Result<Self, CommandError> {
-        let failed = |error: rustix::io::Errno| {
-            CommandError::io("keep the terminal from showing the password")(error.into())
-        };
-        let before = tcgetattr(io::stdin()).map_err(failed)?;
-        let mut quiet = before.clone();
-        quiet.local_modes.remove(LocalModes::ECHO);
-        tcsetattr(io::stdin(), OptionalActions::Flush, &quiet).map_err(failed)?;
-        Ok(Self(before))
-    }
-}
-
-impl Drop for Quiet {
-    fn drop(&mut self) {
-        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
-    }
+    Ok(line)
 }

@@ -46,6 +46,7 @@ fn of_repository(error: &RepositoryError) -> Errno {
         | RepositoryError::KeyFile { .. }
         | RepositoryError::NoSuchKey { .. }
         | RepositoryError::LastKey
+        | RepositoryError::NotRepaired { .. }
         | RepositoryError::NoKeys { .. }
         | RepositoryError::Seal(_)
         | RepositoryError::Manifest(_) => Errno::EIO,

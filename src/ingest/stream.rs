@@ -230,6 +230,8 @@ impl RunningChild {
         let name = printable(program.as_encoded_bytes());
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+        // The password of the repository is none of its business.
+        command.env_remove("ICECORE_PASSWORD");
         let child = with_inherited_umask(|| command.spawn()).map_err(|error| {
             IngestError::Stream(format!("{name} cannot be run: {}", system_words(&error)))
         })?;

@@ -9,7 +9,7 @@ use crate::base::sequences::SequenceSet;
 use crate::base::time::Timestamp;
 use crate::dag::{Counters, Kind, Manifest, Node, Owner, Totals, Tree, TreeRef};
 use crate::repair::index::Objects;
-use crate::repair::{Removed, RepairError, RepairReport, go_on};
+use crate::repair::{Removed, RepairError, RepairReport, SNAPSHOT, go_on};
 use crate::repository::{ObjectKind, Writer, scan_readable, sequence_of};
 use crate::store::{Batch, Durability, Family, StoreError};
 
@@ -35,7 +35,7 @@ pub(crate) fn set_aside(
             Err(error) => error.detail(),
         };
         let detail = format!("{detail}; kept aside as meta/{MANIFESTS_ASIDE}");
-        report.removed.push(Removed { kind: "snapshot", id: hex(key), detail });
+        report.removed.push(Removed { kind: SNAPSHOT, id: hex(key), detail });
         count += 1;
         batch.put(Family::Meta, [MANIFESTS_ASIDE.as_bytes(), key].concat(), value);
         batch.delete(Family::Snapshots, key);

@@ -31,6 +31,9 @@ use crate::base::progress::Monitor;
 use crate::repository::{ObjectKind, RepositoryError, Writer};
 use crate::store::StoreError;
 
+/// What the record of a snapshot is called among what was removed.
+const SNAPSHOT: &str = "snapshot";
+
 /// What a repair is asked to do.
 #[derive(Clone, Copy, Debug)]
 pub struct RepairOptions {
@@ -80,6 +83,8 @@ pub struct RepairReport {
     pub recovered: Vec<SnapshotId>,
     /// Snapshots that cannot be read whole.
     pub hurt: Vec<Hurt>,
+    /// Key files that cannot be used, and why: nothing here mends them.
+    pub damaged_keys: Vec<(String, String)>,
 }
 
 impl RepairReport {
@@ -92,6 +97,18 @@ impl RepairReport {
             && self.replaced_files == 0
             && self.recovered.is_empty()
             && self.hurt.is_empty()
+    }
+
+    /// How many snapshots are lost with their records.
+    #[must_use]
+    pub fn lost_snapshots(&self) -> u64 {
+        self.removed.iter().filter(|removed| removed.kind == SNAPSHOT).count() as u64
+    }
+
+    /// Whether no snapshot lost anything.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.hurt.is_empty() && self.lost_snapshots() == 0
     }
 }
 
@@ -109,7 +126,8 @@ pub fn repair(
     lost_snapshots: bool,
     monitor: &dyn Monitor,
 ) -> Result<RepairReport, RepairError> {
-    let mut report = RepairReport::default();
+    let damaged_keys = writer.damaged_keys()?;
+    let mut report = RepairReport { damaged_keys, ..RepairReport::default() };
     let mut objects = index::read(writer, options.dry_run, monitor)?;
     monitor.begin("index", 0, 0);
     index::put_right(writer, &objects, &mut report, monitor)?;

@@ -191,7 +191,10 @@ fn read_bounded(layout: &Layout) -> Result<String, RepositoryError> {
     let file =
         open_own(fs::OpenOptions::new().read(true), &path).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
-                RepositoryError::NotFound { path: layout.root().to_owned() }
+                RepositoryError::NotFound {
+                    path: layout.root().to_owned(),
+                    has_store: layout.db().is_dir(),
+                }
             }
             _ => RepositoryError::Io { action: "open", path: path.clone(), source: error },
         })?;

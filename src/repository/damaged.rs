@@ -1,9 +1,10 @@
 //! Records beside the snapshots that cannot be read, and what a repair puts in their
-//! place.
+//! place; key files that cannot be used.
 
 use crate::base::id::SnapshotId;
 use crate::repository::deleted;
 use crate::repository::error::RepositoryError;
+use crate::repository::keyring::Keyring;
 use crate::repository::notes::{self, key, scan};
 use crate::repository::objects::Repository;
 
@@ -53,5 +54,30 @@ impl Repository {
             found.push(DamagedRecord { kind, id, detail, key, value, instead });
         })?;
         Ok(found)
+    }
+    /// Lists the key files that cannot be used, by their names, and why. Whoever has the
+    /// password of one would find out too late.
+    ///
+    /// # Errors
+    /// Fails if the directory of the key files cannot be read.
+    pub fn damaged_keys(&self) -> Result<Vec<(String, String)>, RepositoryError> {
+        if !self.is_encrypted() {
+            return Ok(Vec::new());
+        }
+        let damaged = match Keyring::read(&self.layout) {
+            Ok(ring) => ring.damaged,
+            Err(error @ RepositoryError::KeyFile { .. }) => vec![error],
+            Err(error) => return Err(error),
+        };
+        let named = |error: RepositoryError| match error {
+            RepositoryError::KeyFile { path, detail } => {
+                let name = path.file_name().unwrap_or(path.as_os_str());
+                (name.to_string_lossy().into_owned(), detail)
+            }
+            error => (String::new(), error.to_string()),
+        };
+        let mut named: Vec<_> = damaged.into_iter().map(named).collect();
+        named.sort_unstable();
+        Ok(named)
     }
 }

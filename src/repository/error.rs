@@ -1,7 +1,7 @@
 //! What can go wrong on the repository's side.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::base::name::printable;
 use crate::dag::DagError;
@@ -13,10 +13,12 @@ use crate::store::StoreError;
 #[non_exhaustive]
 pub enum RepositoryError {
     /// There is no repository at the path.
-    #[error("There is no repository at {path:?}; `icecore init` makes one")]
+    #[error("{}", not_found(path, *has_store))]
     NotFound {
         /// Where one was looked for.
         path: PathBuf,
+        /// Whether all that is missing is the configuration.
+        has_store: bool,
     },
     /// `init` on a repository or on other people's files.
     #[error("{path:?} already {what}; nothing was changed")]
@@ -235,6 +237,14 @@ pub enum RepositoryError {
         /// Which repository.
         path: PathBuf,
     },
+    /// A repair would take all that there is for damage.
+    #[error("The repository at {path:?} is not repaired: {detail}; nothing was changed")]
+    NotRepaired {
+        /// Which repository.
+        path: PathBuf,
+        /// Why.
+        detail: &'static str,
+    },
     /// Something cannot be encrypted.
     #[error("Cannot encrypt: {0}")]
     Seal(String),
@@ -247,6 +257,17 @@ fn untried_keys(count: usize) -> String {
     match count {
         0 => String::new(),
         count => format!("; {count} of its key files cannot be tried, see `icecore key list`"),
+    }
+}
+
+fn not_found(path: &Path, has_store: bool) -> String {
+    if has_store {
+        format!(
+            "The repository at {path:?} has no `config`: `icecore repair` makes one if it was \
+             lost, `icecore init` if that was cut short"
+        )
+    } else {
+        format!("There is no repository at {path:?}; `icecore init` makes one")
     }
 }
 

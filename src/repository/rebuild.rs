@@ -13,6 +13,7 @@
 //! cancels it, it is removed again.
 
 mod builder;
+mod sealing;
 
 use std::fs;
 use std::ops::ControlFlow;
@@ -31,6 +32,7 @@ use crate::repository::lock::WriterLock;
 use crate::repository::objects::Repository;
 use crate::repository::protection::{Protection, begins_sealed};
 use crate::repository::rebuild::builder::Builder;
+use crate::repository::rebuild::sealing::refuse_foreign;
 use crate::repository::reserve;
 use crate::repository::writer::{Writer, clear_tmp};
 use crate::store::rocks::RocksStore;
@@ -69,13 +71,17 @@ impl Writer {
         }
         layout.check_places()?;
         let lock = WriterLock::acquire(&layout, "repair", wait, monitor)?;
+        let (config, is_new) = config(&layout, key, &mut rebuilt)?;
+        let protection = Protection::new(&layout, &config, key)?;
+        refuse_foreign(&layout, &protection)?;
         clear_tmp(&layout)?;
         if !dry_run {
             // It adds next to nothing to what is there.
             reserve::release(&layout);
+            if is_new {
+                put_config(&layout, &config)?;
+            }
         }
-        let config = config(&layout, key, dry_run, &mut rebuilt)?;
-        let protection = Protection::new(&layout, &config, key)?;
         if !layout.db().is_dir() && layout.rebuilt().is_dir() {
             rebuilt.notes.push("A repair was cut short when its new store was ready".to_owned());
             if dry_run {
@@ -109,41 +115,41 @@ impl Writer {
     }
 }
 
-/// Reads the configuration, or makes one if it is lost or makes no sense.
+/// Reads the configuration, or makes one if it is lost or makes no sense. Returns it
+/// with whether it is a new one, which is not written yet.
 fn config(
     layout: &Layout,
     key: Option<&MasterKey>,
-    dry_run: bool,
     rebuilt: &mut Rebuilt,
-) -> Result<Config, RepositoryError> {
-    match Config::read(layout) {
-        Err(error @ (RepositoryError::NotFound { .. } | RepositoryError::Config { .. })) => {
-            let path = || layout.root().to_owned();
-            match key {
-                None if has_keys(layout) => return Err(RepositoryError::Locked { path: path() }),
-                // Without its keys nothing here can be told from damage.
-                None if holds_sealed(layout) => {
-                    return Err(RepositoryError::NoKeys { path: path() });
-                }
-                _ => {}
-            }
-            let config = Config::generate(ChunkerConfig::default())?;
-            let config = match key {
-                Some(master) => config.encrypted(master),
-                None => config,
-            };
-            rebuilt.notes.push(format!("A new `config` with default values is made: {error}"));
-            if !dry_run {
-                let path = layout.config();
-                if path.exists() {
-                    rename(&path, &layout.damaged("config"))?;
-                }
-                config.write(layout)?;
-            }
-            Ok(config)
-        }
-        outcome => outcome,
+) -> Result<(Config, bool), RepositoryError> {
+    let why = match Config::read(layout) {
+        Err(RepositoryError::NotFound { .. }) => "`config` is lost".to_owned(),
+        Err(RepositoryError::Config { detail, .. }) => format!("`config` is not valid ({detail})"),
+        outcome => return outcome.map(|config| (config, false)),
+    };
+    let path = || layout.root().to_owned();
+    match key {
+        None if has_keys(layout) => return Err(RepositoryError::Locked { path: path() }),
+        // Without its keys nothing here can be told from damage.
+        None if holds_sealed(layout) => return Err(RepositoryError::NoKeys { path: path() }),
+        _ => {}
     }
+    let config = Config::generate(ChunkerConfig::default())?;
+    let config = match key {
+        Some(master) => config.encrypted(master),
+        None => config,
+    };
+    rebuilt.notes.push(format!("{why}; a new one with default values takes its place"));
+    Ok((config, true))
+}
+
+/// Writes a new configuration; what is in its place is kept.
+fn put_config(layout: &Layout, config: &Config) -> Result<(), RepositoryError> {
+    let path = layout.config();
+    if path.exists() {
+        rename(&path, &layout.damaged("config"))?;
+    }
+    config.write(layout)
 }
 
 /// Whether the store of a repository holds encrypted records, as far as it can be

@@ -176,3 +176,16 @@ fn without_a_terminal_no_progress_is_drawn() {
     assert_eq!(outcome.error(), "");
     assert!(!outcome.stdout.contains(&b'\r') && !outcome.stdout.contains(&0x1b));
 }
+
+#[test]
+fn completions_offer_what_people_say_and_not_what_the_program_says_to_itself() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = run(plain_command().args(["completions", shell])).expect(0).text();
+        for offered in ["allow-other", "kdf-memory", "undelete", "repo"] {
+            assert!(script.contains(offered), "{shell} lacks {offered}");
+        }
+        for hidden in ["announce", "key-from-stdin"] {
+            assert!(!script.contains(hidden), "{shell} offers {hidden}");
+        }
+    }
+}

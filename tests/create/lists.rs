@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::place::Place;
 use crate::support::args;
-use crate::support::command::run;
+use crate::support::command::{run, run_fed};
 use crate::support::compare::{Rules, assert_same};
 use crate::support::generate::{directory, file, named};
 use crate::support::mount::Mount;
@@ -63,10 +63,10 @@ fn files_from0_takes_any_name() {
 fn a_dash_reads_the_list_from_standard_input() {
     let place = Place::with(&["a", "b c", "d", "e/f"]);
     let mut command = place.command(&args!["--files-from", "-"]);
-    place.fed(&mut command, b"b c\n\ne/f\n").expect(0);
+    run_fed(&mut command, b"b c\n\ne/f\n").expect(0);
     assert_eq!(place.names(), ["b c", "e", "e/f"]);
     let mut command = place.command(&args!["--files-from0", "-"]);
-    place.fed(&mut command, b"a\0b c\0").expect(0);
+    run_fed(&mut command, b"a\0b c\0").expect(0);
     assert_eq!(place.names(), ["a", "b c"]);
 }
 
@@ -92,7 +92,7 @@ fn a_listed_absolute_path_is_kept_absolute() {
     let absolute = place.at("dir");
     let list = [absolute.as_os_str(), OsStr::from_bytes(b"\n")].map(OsStr::as_bytes).concat();
     let mut command = place.command(&args!["--json", "--files-from", "-"]);
-    let summary = place.fed(&mut command, &list).expect(0).last_json_line();
+    let summary = run_fed(&mut command, &list).expect(0).last_json_line();
     let mount = Mount::new(&place.repo);
     assert_same(&absolute, &mount.source(&id_of(&summary), &absolute), Rules::ALL);
     mount.unmount();
@@ -118,7 +118,7 @@ fn a_list_that_is_missing_or_empty_is_said_in_one_line() {
 fn a_listed_name_that_is_missing_is_reported_and_the_others_are_saved() {
     let place = Place::with(&["a"]);
     let mut command = place.command(&args!["--files-from", "-"]);
-    let outcome = place.fed(&mut command, b"not-there\na\n").expect(3);
+    let outcome = run_fed(&mut command, b"not-there\na\n").expect(3);
     assert!(outcome.error().contains("not-there"), "{}", outcome.error());
     assert_eq!(place.names(), ["a"]);
 }

@@ -2,15 +2,14 @@
 //! so that paths in the snapshot are those in the directory.
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::support::args;
-use crate::support::command::{Outcome, finish, run};
+use crate::support::command::{Outcome, run, run_fed};
 use crate::support::compare::{Rules, assert_same};
 use crate::support::generate::{directory, file};
 use crate::support::mount::Mount;
@@ -76,20 +75,7 @@ impl Place {
     /// Runs `create --json OPTIONS`, which must work, with something to read.
     #[track_caller]
     pub(super) fn create_fed(&self, options: &[OsString], input: &[u8]) -> Value {
-        summary_of(&self.fed(self.command(options).arg("--json"), input).expect(0))
-    }
-
-    /// Runs a command with something to read.
-    pub(super) fn fed(&self, command: &mut Command, input: &[u8]) -> Outcome {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("icecore starts");
-        let mut stdin = child.stdin.take().expect("it is piped");
-        std::thread::scope(|scope| {
-            scope.spawn(move || {
-                let _not_all_was_wanted = stdin.write_all(input);
-            });
-            finish(child, &format!("{command:?}"))
-        })
+        summary_of(&run_fed(self.command(options).arg("--json"), input).expect(0))
     }
 
     /// All paths in the newest snapshot, in order.

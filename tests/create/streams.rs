@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use super::place::{Place, summary_of};
 use crate::support::args;
-use crate::support::command::{Outcome, run, run_tool};
+use crate::support::command::{Outcome, run, run_fed, run_tool};
 use crate::support::generate::file;
 use crate::support::repo::count_of;
 use crate::support::rng::Rng;
@@ -123,7 +123,7 @@ fn big_output_is_saved_byte_for_byte() {
     assert_eq!(saved, original);
     let mut command = place.command(&args!["--stdin", "--json"]);
     let input = std::fs::read(place.at("big")).expect("it can be read");
-    let summary = summary_of(&place.fed(&mut command, &input).expect(0));
+    let summary = summary_of(&run_fed(&mut command, &input).expect(0));
     assert_eq!(count_of(&summary, "bytes_read"), BIG as u64, "{summary}");
     assert_eq!(count_of(&summary, "added_chunks"), 0, "the same bytes: {summary}");
     let [saved, original] = digests(&place, "stdin", "big");

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::Locked;
-use crate::support::command::{Outcome, icecore, run};
+use crate::support::command::{Outcome, icecore, run, run_fed};
 use crate::support::encrypt::give_password;
 use crate::support::generate::file;
 
@@ -318,4 +318,16 @@ fn whoever_demands_encryption_is_given_no_plain_repository() {
     run(locked.command(&["list"]).env("ICECORE_REQUIRE_ENCRYPTION", "0")).expect(0);
     fs::remove_dir_all(locked.repo()).unwrap();
     run(locked.command(&["init"]).arg(demand)).fails(14, &["--encrypt"]);
+}
+
+#[test]
+fn a_password_command_takes_nothing_of_what_is_piped_in() {
+    let locked = Locked::new();
+    let content = b"important\nlines\n";
+    for command in ["cat >/dev/null; cat first", "head -c 5 >/dev/null; cat first"] {
+        let mut create = locked.command(&["create", "--stdin", "--password-command", command]);
+        run_fed(&mut create, content).expect(0);
+        let saved = locked.run("first", &["cat", "latest:stdin"]).expect(0);
+        assert_eq!(saved.text(), "important\nlines\n", "{command}");
+    }
 }

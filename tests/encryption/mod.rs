@@ -4,8 +4,10 @@
 mod keys;
 mod memory;
 mod mounting;
+mod passed_on;
 mod prompt;
 mod rekey;
+mod repairing;
 mod same;
 mod secrecy;
 mod tampering;

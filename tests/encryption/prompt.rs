@@ -118,3 +118,68 @@ fn a_new_password_is_asked_for_twice_and_must_be_the_same() {
     assert_eq!(terminal.end().0, 0);
     locked.run("first", &["list", "-q"]).expect(0);
 }
+
+#[test]
+fn the_prompt_of_whatever_shows_progress_comes_before_that() {
+    let locked = Locked::new();
+    locked.create(&[]);
+    locked.run("first", &["export", "--format", "tar", "--to", "archive.tar", "latest"]);
+    for words in ["create source", "check", "gc", "repair --yes", "repair -n", "check --read-data"]
+    {
+        let line = format!("cd {}; {}", locked.scratch.path().display(), locked.line(words));
+        let mut terminal = Terminal::start(&line);
+        terminal.wait_for(ASKED);
+        // Whatever draws would do so again and again.
+        std::thread::sleep(std::time::Duration::from_millis(400));
+        terminal.keys("first\n");
+        terminal.wait_for("\n");
+        let asked = terminal.shown().to_owned();
+        assert!(asked.ends_with(&format!("{ASKED}\r\n")), "{words}: {asked:?}");
+        assert!(!asked.contains('\x1b'), "{words}: {asked:?}");
+        let (code, shown) = terminal.end();
+        assert_eq!(code, 0, "{words}: {shown}");
+    }
+}
+
+#[test]
+fn what_is_typed_is_not_shown_when_it_was_stopped_at_the_prompt_and_goes_on() {
+    let locked = Locked::new();
+    locked.create(&[]);
+    // As a shell with jobs does it: it wants to see what is typed.
+    let line = format!(
+        "set -m; {}; stty echo; echo stopped; read canary; fg; echo code $?",
+        locked.line("list")
+    );
+    let mut terminal = Terminal::start(&format!("bash -c '{line}'"));
+    terminal.wait_for(ASKED);
+    terminal.keys("\x1a");
+    terminal.wait_for("stopped\r\n");
+    terminal.keys("canary\n");
+    terminal.wait_for("canary\r\n");
+    terminal.wait_for(ASKED);
+    terminal.keys("first\n");
+    let (_, shown) = terminal.end();
+    assert!(shown.contains("code 0") && !shown.contains("first"), "{shown}");
+}
+
+#[test]
+fn whoever_sits_at_the_terminal_is_asked_there_though_streams_lead_elsewhere() {
+    let locked = Locked::new();
+    let id = locked.create(&[]);
+    let errors = locked.place("errors");
+    for words in [
+        format!("{} 2>{}", locked.line("list"), errors.display()),
+        format!("{} </dev/null", locked.line("list")),
+        format!("echo first >/dev/null | {}", locked.line("list")),
+    ] {
+        let mut terminal = Terminal::start(&words);
+        terminal.wait_for(ASKED);
+        terminal.keys("first\n");
+        let (code, shown) = terminal.end();
+        assert_eq!(code, 0, "{words}: {shown}");
+        assert!(shown.contains(&id[..12]) && !shown.contains("first"), "{shown}");
+    }
+    let elsewhere = format!("{} </dev/null 2>&1 | cat", locked.line("list"));
+    let (_, shown) = Terminal::start(&format!("({elsewhere}) </dev/null | cat")).end();
+    assert!(shown.contains("give its password") && !shown.contains(ASKED), "{shown}");
+}

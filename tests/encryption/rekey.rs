@@ -1,6 +1,7 @@
 //! A new master key: the commands of `docs/encryption.md`, run as they stand there.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -70,7 +71,8 @@ fn the_documented_commands_copy_trees_times_tags_and_pins_under_a_new_key() {
     locked.run("first", &["tag", "--pin", &third]).expect(0);
 
     let mut shell = Command::new("sh");
-    run(shell.args(["-c", &script(&locked)])).expect(0);
+    let said = run(shell.args(["-c", &script(&locked)])).expect(0).text();
+    assert!(said.ends_with("All 3 snapshots are in the new repository\n"), "{said}");
     assert!(!locked.place("work").exists(), "nothing is left in the clear");
     assert!(fs::read_dir(locked.place("log")).unwrap().count() == 2, "the log was kept");
     let (old, new) = (facts(&locked, "repo", "first"), facts(&locked, "new", "third"));
@@ -99,4 +101,60 @@ fn the_documented_commands_copy_trees_times_tags_and_pins_under_a_new_key() {
         detach(point);
     }
     compared.unwrap();
+}
+
+/// A program before `icecore` that fails once, at the second run of one of its commands,
+/// and prints nothing then, as on a full disk.
+fn failing(locked: &Locked, verb: &str, signal: &str) -> String {
+    let text = format!(
+        "#!/bin/sh\n\
+         case \" $* \" in *\" {verb} \"*)\n\
+             echo >>{count}\n\
+             if [ $(wc -l <{count}) = 2 ]; then {signal} exit 1; fi;;\n\
+         esac\n\
+         exec {icecore} \"$@\"\n",
+        count = locked.place(&format!("count-{verb}")).display(),
+        icecore = icecore(),
+    );
+    let name = format!("failing-{verb}");
+    locked.file(&name, text.as_bytes());
+    let path = locked.place(&name);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn whatever_fails_or_interrupts_ends_them_with_an_error_and_leaves_nothing_in_the_clear() {
+    if run(Command::new("jq").arg("--version")).code != 0 {
+        return eprintln!("SKIPPED: there is no jq");
+    }
+    for (repo, verb, signal) in [
+        ("new", "import", ""),
+        ("new", "import", "kill -TERM $PPID;"),
+        ("old", "export", ""),
+        ("old", "show", ""),
+        ("old", "list", ""),
+        ("new", "check", ""),
+    ] {
+        let locked = Locked::new();
+        locked.file("third", b"third\n");
+        for day in 1..=3 {
+            locked.create(&["--time", &format!("2026-03-0{day}T04:05:06Z")]);
+        }
+        if verb == "check" {
+            // It runs only once.
+            locked.file("count-check", b"\n");
+        }
+        let program = failing(&locked, verb, signal);
+        let place = locked.place(if repo == "old" { "repo" } else { "new" });
+        let theirs = format!("{} -r {} ", icecore(), place.display());
+        let script = script(&locked);
+        assert_eq!(script.matches(&theirs).count(), 1, "{script}");
+        let script = script.replace(&theirs, &format!("{program} -r {} ", place.display()));
+        let mut shell = Command::new("sh");
+        let outcome = run(shell.args(["-c", &script]));
+        assert_ne!(outcome.code, 0, "{verb}: {}{}", outcome.text(), outcome.error());
+        assert!(!outcome.text().contains("All "), "{verb}: {}", outcome.text());
+        assert!(!locked.place("work").exists(), "{verb} left an archive in the clear");
+    }
 }

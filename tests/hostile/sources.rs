@@ -7,7 +7,7 @@ use icecore::base::codec::Decoder;
 use icecore::repository::{ObjectKind, envelope};
 
 use crate::support::args;
-use crate::support::command::{run, run_tool};
+use crate::support::command::{run, run_fed, run_tool};
 use crate::support::encrypt::give_password;
 use crate::support::generate::{directory, file};
 use crate::support::repo::{Repo, count_of, plain_command};
@@ -71,9 +71,9 @@ fn content_that_has_the_id_of_a_tree_or_of_a_list_takes_the_place_of_neither() {
         "create" => drop(repo.create(&evil)),
         "import" => drop(repo.ok(args!["import", &archive])),
         "stdin" => {
-            let mut command = repo.command(["create", "--stdin"]);
-            command.stdin(fs::File::open(&first).expect("it can be read"));
-            run(&mut command).expect(0);
+            let content = fs::read(&first).expect("it can be read");
+            run_fed(&mut repo.command(["create", "--stdin"]), &content).expect(0);
+            assert!(repo.ok(["cat", "latest:stdin"]).stdout == content);
         }
         _ => unreachable!("no such way"),
     };

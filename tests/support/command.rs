@@ -1,7 +1,7 @@
 //! Programs, run to their end with their output and a bound on their time.
 
 use std::ffi::OsStr;
-use std::io::Read;
+use std::io::{Read, Write as _};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -108,6 +108,20 @@ pub(crate) fn run(command: &mut Command) -> Outcome {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     finish(child, &format!("{command:?}"))
+}
+
+/// Runs a command with something to read.
+pub(crate) fn run_fed(command: &mut Command, input: &[u8]) -> Outcome {
+    give_password_by_default(command);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let mut stdin = child.stdin.take().expect("it is piped");
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let _not_all_was_wanted = stdin.write_all(input);
+        });
+        finish(child, &format!("{command:?}"))
+    })
 }
 
 /// Waits for a child whose output is piped.

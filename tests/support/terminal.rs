@@ -37,6 +37,11 @@ impl Terminal {
         }
     }
 
+    /// What it showed until now.
+    pub(crate) fn shown(&self) -> &str {
+        &self.shown
+    }
+
     /// Types a text.
     pub(crate) fn keys(&mut self, text: &str) {
         let input = self.child.stdin.as_mut().expect("it is piped");

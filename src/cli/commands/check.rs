@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::audit::{EventKind, Record};
 use crate::base::format;
 use crate::base::name::printable;
-use crate::check::{CheckOptions, CheckReport, Damage, DamagedFile, ReadScope, check};
+use crate::check::{CheckOptions, CheckReport, Damage, DamagedFile, ReadScope, Subject, check};
 use crate::cli::args::CheckArguments;
 use crate::cli::audit::audited;
 use crate::cli::context::Context;
@@ -59,6 +59,8 @@ pub(crate) fn run(context: &Context, arguments: &CheckArguments) -> Result<Outco
         Ok(report)
     })?;
     let is_clean = report.is_clean();
+    let is_key = |damage: &Damage| matches!(damage.subject, Subject::KeyFile(_));
+    let are_keys_alone = report.damages.iter().all(is_key);
     let mut output = Output::new();
     if context.json {
         output.json(&facts(report))?;
@@ -69,9 +71,12 @@ pub(crate) fn run(context: &Context, arguments: &CheckArguments) -> Result<Outco
     if is_clean {
         return Ok(Outcome::Done);
     }
-    context.note(
-        "Damage was found; docs/repair.md says what to do, `icecore repair -n` what it would",
-    );
+    context.note(if are_keys_alone {
+        "Whoever has the password or key of that file cannot open the repository with it; \
+         `icecore key remove` takes the file away, `icecore key add` makes a new one"
+    } else {
+        "Damage was found; docs/repair.md says what to do, `icecore repair -n` what it would"
+    });
     Ok(Outcome::Damaged)
 }
 

@@ -180,7 +180,7 @@ fn event_log(
             let layout = Layout::new(&context.repository);
             if !layout.config().exists() && !layout.log().is_dir() {
                 let path = context.repository.clone();
-                return Err(RepositoryError::NotFound { path }.into());
+                return Err(RepositoryError::NotFound { path, has_store: false }.into());
             }
             (layout.log(), format!("{}-audit-log", host()))
         }

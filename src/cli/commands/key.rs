@@ -118,13 +118,28 @@ fn export(context: &Context, trail: &Trail<'_>) -> Result<Outcome, CommandError>
          `icecore key import` takes it back",
         path_text(&context.repository)
     ));
+    let text = if context.json { paper_in_json(&paper) } else { paper };
     // Not by way of a buffer that is not wiped.
     let mut stdout = io::stdout().lock();
     stdout
-        .write_all(paper.as_bytes())
+        .write_all(text.as_bytes())
         .and_then(|()| stdout.flush())
         .map_err(CommandError::io("print the key"))?;
     Ok(Outcome::Done)
+}
+
+/// The lines on paper as a list in JSON, in memory that is wiped: nothing in them needs
+/// an escape.
+fn paper_in_json(paper: &str) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(2 * paper.len() + 64));
+    text.push_str("{\"lines\":[");
+    for (number, line) in paper.lines().enumerate() {
+        text.push_str(if number == 0 { "\"" } else { ",\"" });
+        text.push_str(line);
+        text.push('"');
+    }
+    text.push_str("]}\n");
+    text
 }
 
 fn import(

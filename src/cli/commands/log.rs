@@ -36,7 +36,7 @@ pub(crate) fn run(context: &Context, arguments: &LogArguments) -> Result<Outcome
     // The log of a repository that lost its configuration is still worth reading.
     if !layout.config().exists() && !log.exists() {
         let path = context.repository.clone();
-        return Err(RepositoryError::NotFound { path }.into());
+        return Err(RepositoryError::NotFound { path, has_store: false }.into());
     }
     match &arguments.action {
         Some(LogAction::Verify { head }) => log_verify::run(context, &log, head.as_ref()),

@@ -29,6 +29,13 @@ struct Facts {
     removed: Vec<RemovedFacts>,
     recovered: Vec<String>,
     hurt: Vec<HurtFacts>,
+    damaged_keys: Vec<KeyFacts>,
+}
+
+#[derive(Serialize)]
+struct KeyFacts {
+    name: String,
+    detail: String,
 }
 
 #[derive(Serialize)]
@@ -57,7 +64,7 @@ pub(crate) fn run(context: &Context, dry_run: bool, yes: bool) -> Result<Outcome
     let (report, rebuilt) = audited(context, "repair", dry_run, |trail| {
         let done = work(context, dry_run)?;
         let (report, rebuilt) = (done.0.as_ref(), &done.1);
-        let is_hurt = report.is_some_and(|report| !report.hurt.is_empty());
+        let is_hurt = report.is_some_and(|report| !report.is_whole());
         let code = if is_hurt { Outcome::Damaged } else { Outcome::Done }.code();
         trail.record(record(report, rebuilt), code);
         Ok(done)
@@ -66,10 +73,10 @@ pub(crate) fn run(context: &Context, dry_run: bool, yes: bool) -> Result<Outcome
     let unknown = report.is_none();
     let report = report.unwrap_or_default();
     let is_clean = rebuilt.notes.is_empty() && report.is_clean();
-    let is_hurt = !report.hurt.is_empty() || (dry_run && !is_clean);
+    let is_hurt = !report.is_whole() || (dry_run && !is_clean);
     if context.json {
         output.json(&facts(&report, &rebuilt, dry_run))?;
-    } else if !context.quiet || !is_clean {
+    } else if !context.quiet || !is_clean || !report.damaged_keys.is_empty() {
         print(&report, &rebuilt, dry_run, unknown, &mut output)?;
     }
     output.finish()?;
@@ -89,9 +96,11 @@ fn record(report: Option<&RepairReport>, rebuilt: &Rebuilt) -> Record {
 
 fn work(context: &Context, dry_run: bool) -> Result<(Option<RepairReport>, Rebuilt), CommandError> {
     let terminal = context.terminal();
+    let key = context.key_of_damaged()?;
+    terminal.start();
     let opened = Writer::open_for_repair(
         &context.repository,
-        context.key_of_damaged()?.as_ref(),
+        key.as_ref(),
         dry_run,
         context.wait,
         &terminal,
@@ -116,6 +125,10 @@ fn facts(report: &RepairReport, rebuilt: &Rebuilt, dry_run: bool) -> Facts {
         left_out: hurt.left_out.iter().map(|path| printable(path)).collect(),
         left_out_count: hurt.left_out_count,
     };
+    let key = |(name, detail): &(String, String)| KeyFacts {
+        name: printable(name.as_bytes()),
+        detail: detail.clone(),
+    };
     Facts {
         r#type: "summary",
         dry_run,
@@ -128,6 +141,7 @@ fn facts(report: &RepairReport, rebuilt: &Rebuilt, dry_run: bool) -> Facts {
         removed: report.removed.iter().map(removed).collect(),
         recovered: report.recovered.iter().map(ToString::to_string).collect(),
         hurt: report.hurt.iter().map(hurt).collect(),
+        damaged_keys: report.damaged_keys.iter().map(key).collect(),
     }
 }
 
@@ -140,6 +154,10 @@ fn print(
 ) -> Result<(), CommandError> {
     for note in &rebuilt.notes {
         output.line(note)?;
+    }
+    for (name, detail) in &report.damaged_keys {
+        let name = printable(name.as_bytes());
+        output.line(&format!("key file {name}: {detail}; `icecore key remove` takes it away"))?;
     }
     if unknown {
         return output.line("What is lost shows when the new store is in its place");
@@ -161,10 +179,23 @@ fn print(
         output.line(&format!("{files} of the store with damaged blocks {verb}"))?;
     }
     output.line(&summary(report, dry_run))?;
-    if report.hurt.is_empty() {
-        return output.line("Every snapshot can be read whole");
+    if !report.hurt.is_empty() {
+        output.line(
+            "`icecore create` of the same sources stores again what is still there of them",
+        )?;
     }
-    output.line("`icecore create` of the same sources stores again what is still there of them")
+    match (report.lost_snapshots(), report.hurt.is_empty()) {
+        (0, false) => Ok(()),
+        (0, true) if rebuilt.lost_snapshots => output.line(
+            "Records of snapshots may be lost; every snapshot that is left can be read whole",
+        ),
+        (0, true) => output.line("Every snapshot can be read whole"),
+        (lost, is_rest_whole) => {
+            let lost = format::plural(lost, "snapshot is", "snapshots are");
+            let rest = if is_rest_whole { "; every other one can be read whole" } else { "" };
+            output.line(&format!("{lost} lost, since nothing can read the record{rest}"))
+        }
+    }
 }
 
 /// One line of what was found good and what was changed.
