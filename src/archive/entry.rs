@@ -2,6 +2,7 @@
 //! one that was found in one.
 
 use std::io;
+use std::sync::Arc;
 
 use crate::archive::tar::Extent;
 use crate::base::time::Timestamp;
@@ -45,7 +46,8 @@ pub(super) struct Found {
     pub(super) group: Vec<u8>,
     pub(super) mtime: Timestamp,
     pub(super) atime: Option<Timestamp>,
-    pub(super) xattrs: Vec<Xattr>,
+    /// By rising names; entries may share a list.
+    pub(super) xattrs: Arc<[Xattr]>,
     /// The links that the file had and their group, where the archive says so.
     pub(super) links: Option<LinkGroup>,
     pub(super) changed_while_read: bool,

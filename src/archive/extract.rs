@@ -23,6 +23,7 @@ use rustix::io::Errno;
 
 use crate::archive::entry::{Found, FoundKind};
 use crate::archive::error::ArchiveError;
+use crate::archive::names::PATH_BYTES_MAX;
 use crate::archive::unpack::Target;
 use crate::base::name::printable;
 use crate::base::progress::Monitor;
@@ -35,8 +36,10 @@ pub(super) struct Extraction<'a> {
     euid: u32,
     egid: u32,
     monitor: &'a dyn Monitor,
-    /// The directories, with what they get at the end.
+    /// The directories by their paths, with what they get at the end.
     directories: BTreeMap<Vec<u8>, Found>,
+    /// Bytes of their paths.
+    path_bytes: usize,
     /// The directory that was used last.
     parent: Option<(Vec<u8>, OwnedFd)>,
     file: Option<(File, u64, Found)>,
@@ -64,6 +67,7 @@ impl<'a> Extraction<'a> {
             egid: rustix::process::getegid().as_raw(),
             monitor,
             directories: BTreeMap::new(),
+            path_bytes: 0,
             parent: None,
             file: None,
             problems: 0,
@@ -73,7 +77,8 @@ impl<'a> Extraction<'a> {
     /// Gives directories what they have, and makes everything durable.
     pub(super) fn finish(&mut self) -> Result<(), ArchiveError> {
         // What lies in a directory comes before it.
-        for found in std::mem::take(&mut self.directories).into_values().rev() {
+        for (path, found) in std::mem::take(&mut self.directories).into_iter().rev() {
+            let found = Found { path, ..found };
             let place = self.place(&found, FileType::Directory)?;
             self.dress(&found, Handle::place(&place));
         }
@@ -138,7 +143,7 @@ impl<'a> Extraction<'a> {
                 Err(error) => self.problem(&found.path, "give it its owner", error),
             }
         }
-        for xattr in &found.xattrs {
+        for xattr in found.xattrs.iter() {
             if let Err(error) = handle.set_xattr(xattr) {
                 let what = format!("set its attribute {}", printable(&xattr.name));
                 self.problem(&found.path, &what, error);
@@ -206,7 +211,15 @@ impl Target for Extraction<'_> {
         match (&found.kind, made) {
             (FoundKind::Directory, Ok(())) => {
                 // Told of more than once, the last word counts.
-                self.directories.insert(found.path.clone(), found.clone());
+                let kept = Found { path: Vec::new(), ..found.clone() };
+                let before = self.directories.insert(found.path.clone(), kept);
+                self.path_bytes += if before.is_some() { 0 } else { found.path.len() };
+                if self.path_bytes > PATH_BYTES_MAX {
+                    let most = crate::base::format::bytes(PATH_BYTES_MAX as u64);
+                    let archive = "The archive".to_owned();
+                    let detail = format!("the paths of its directories have more than {most}");
+                    return Err(ArchiveError::Unsafe { archive, detail });
+                }
                 Ok(())
             }
             (FoundKind::HardLink(_), Ok(())) => Ok(()),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::format::one_line;
 use crate::base::hash::Digest256;
-use crate::base::id::{hex, parse_hex};
+use crate::base::id::{hex, parse_hex, parse_hex_bytes};
 
 /// Where files lie in the archive, and the manifest.
 pub(super) const DATA: &str = "data";
@@ -46,11 +46,7 @@ impl ByteText {
     pub(super) fn bytes(&self) -> Option<Vec<u8>> {
         match self {
             Self::Text(text) => Some(text.as_bytes().to_vec()),
-            Self::Bytes { hex } => {
-                let digits = hex.as_bytes().chunks(2);
-                let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-                digits.map(byte).collect()
-            }
+            Self::Bytes { hex } => parse_hex_bytes(hex),
         }
     }
 }

@@ -11,9 +11,10 @@
 //!   right; an archive without its end is damaged.
 //! - A name in an archive never leads out of where it is unpacked, nor through a
 //!   symlink; no name comes twice.
-//! - Memory is bounded by one chunk, one extended header and one map of holes,
-//!   16 bytes for each file, and the first paths of hard links; an archive that is
-//!   not in our order needs a few hundred bytes for each entry.
+//! - Memory is bounded by one chunk, 4 MiB of extended headers, one map of holes,
+//!   16 bytes for each file, and a few hundred for each file with more links; an
+//!   archive that is not in our order needs a few hundred bytes for each entry. What
+//!   attributes, symlinks and names take beside that is bounded by [`kept`] and [`names`].
 //!
 //! Imports: `base`, `chunking`, `compression`, `dag`, `repository`.
 
@@ -26,6 +27,7 @@ mod export;
 mod extract;
 mod format;
 mod import;
+mod kept;
 mod manifest;
 mod names;
 mod output;

@@ -13,7 +13,7 @@ const ENTRIES_MAX: usize = 1 << 22;
 const OPEN_BYTES_MAX: usize = 128 << 20;
 /// Bytes of all paths of an archive that is not in our order, at most, those of
 /// directories included of which no entry tells: entries are held by their paths.
-const PATH_BYTES_MAX: usize = 512 << 20;
+pub(super) const PATH_BYTES_MAX: usize = 512 << 20;
 
 /// The names that were met.
 pub(super) enum Names {
@@ -35,7 +35,8 @@ pub(super) enum Met {
     Other,
 }
 
-fn key(path: &[u8]) -> [u8; 16] {
+/// The short digest by which a path is known.
+pub(super) fn key(path: &[u8]) -> [u8; 16] {
     let mut key = [0; 16];
     key.copy_from_slice(&sha256(path)[..16]);
     key

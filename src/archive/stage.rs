@@ -6,18 +6,24 @@ use std::sync::Arc;
 
 use crate::archive::entry::{Found, FoundKind};
 use crate::archive::error::ArchiveError;
+use crate::archive::names;
 use crate::archive::unpack::Target;
 use crate::base::hash::{StreamHash, sha256};
 use crate::base::id::TreeId;
 use crate::base::limits::{INLINE_CONTENT_BYTES_MAX, LABEL_BYTES_MAX};
-use crate::base::name::EntryName;
+use crate::base::name::{EntryName, shown};
 use crate::chunking::Chunker;
 use crate::compression::Compression;
 use crate::dag::{
     Body, ChunkListBuilder, Content, DirectoryBuilder, Entry, Kind, LinkGroup, Node, Owner,
-    Segment, Totals, TreeRef,
+    Segment, Totals, TreeRef, Xattr,
 };
 use crate::repository::{Repository, RepositoryError, Session};
+
+/// Owners that are known at once: entries share them.
+const OWNERS_MAX: usize = 1 << 16;
+/// Bytes of the pages of all directories that are open at once, at most.
+const OPEN_PAGES_BYTES_MAX: usize = 128 << 20;
 
 /// Stores what an archive holds.
 pub(super) struct Stage<'a, 'session> {
@@ -30,17 +36,31 @@ pub(super) struct Stage<'a, 'session> {
     trees: Trees,
     /// All entries of an archive that is in no order. The keys are paths with NULs
     /// for slashes, whose order is that of a walk.
-    entries: Option<BTreeMap<Box<[u8]>, Node>>,
-    /// The files that have more links, in our order, by path.
-    linked: HashMap<Vec<u8>, Node>,
+    entries: Option<BTreeMap<Box<[u8]>, Staged>>,
+    /// The files that have more links, in our order, by the short digest of the path.
+    linked: HashMap<[u8; 16], Staged>,
     /// The groups of hard links, and how many links each has here.
     groups: HashMap<[u8; 16], u32>,
+}
+
+/// A node, whose attributes others may have too: it has none itself until it goes
+/// into its directory.
+#[derive(Clone)]
+struct Staged {
+    node: Node,
+    xattrs: Arc<[Xattr]>,
+}
+
+impl Staged {
+    fn into_node(self) -> Node {
+        Node { xattrs: self.xattrs.to_vec(), ..self.node }
+    }
 }
 
 /// A file that is being stored.
 struct StagedFile {
     path: Vec<u8>,
-    node: Node,
+    staged: Staged,
     buffer: Vec<u8>,
     segments: ChunkListBuilder,
     hash: StreamHash,
@@ -72,18 +92,18 @@ impl<'a, 'session> Stage<'a, 'session> {
 
     /// Stores what is left and returns the root.
     pub(super) fn finish(mut self) -> Result<Node, ArchiveError> {
-        for (key, mut node) in self.entries.take().unwrap_or_default() {
-            if let Some(links) = &mut node.links {
+        for (key, mut staged) in self.entries.take().unwrap_or_default() {
+            if let Some(links) = &mut staged.node.links {
                 links.count = self.groups.get(&links.group).copied().unwrap_or(1);
             }
             let path: Vec<u8> =
                 key.iter().map(|byte| if *byte == 0 { b'/' } else { *byte }).collect();
-            self.trees.put(self.session, &path, node)?;
+            self.trees.put(self.session, &path, staged)?;
         }
         self.trees.finish(self.session)
     }
 
-    fn node(&mut self, found: &Found, kind: Kind) -> Node {
+    fn staged(&mut self, found: &Found, kind: Kind) -> Staged {
         let label = |name: &[u8]| match std::str::from_utf8(name) {
             Ok(name) if name.len() <= LABEL_BYTES_MAX => name.into(),
             _ => "".into(),
@@ -93,12 +113,15 @@ impl<'a, 'session> Stage<'a, 'session> {
         let owner = match self.owners.get(&owner) {
             Some(known) => known.clone(),
             None => {
+                if self.owners.len() >= OWNERS_MAX {
+                    self.owners.clear();
+                }
                 let owner = Arc::new(owner);
                 self.owners.insert(owner.clone());
                 owner
             }
         };
-        Node {
+        let node = Node {
             kind,
             mode: found.mode,
             owner,
@@ -106,8 +129,9 @@ impl<'a, 'session> Stage<'a, 'session> {
             atime: found.atime,
             changed_while_read: found.changed_while_read,
             links: self.links(found),
-            xattrs: found.xattrs.clone(),
-        }
+            xattrs: Vec::new(),
+        };
+        Staged { node, xattrs: found.xattrs.clone() }
     }
 
     /// The group that a file says it is of, unless another one said so before.
@@ -119,17 +143,17 @@ impl<'a, 'session> Stage<'a, 'session> {
         Some(LinkGroup { group, ..links })
     }
 
-    fn put(&mut self, path: &[u8], node: Node) -> Result<(), ArchiveError> {
+    fn put(&mut self, path: &[u8], staged: Staged) -> Result<(), ArchiveError> {
         match &mut self.entries {
             Some(entries) => {
-                entries.insert(key(path), node);
+                entries.insert(key(path), staged);
                 Ok(())
             }
             None => {
-                if node.links.is_some() {
-                    self.linked.insert(path.to_vec(), node.clone());
+                if staged.node.links.is_some() {
+                    self.linked.insert(names::key(path), staged.clone());
                 }
-                self.trees.put(self.session, path, node)
+                self.trees.put(self.session, path, staged)
             }
         }
     }
@@ -138,19 +162,19 @@ impl<'a, 'session> Stage<'a, 'session> {
     fn link(&mut self, path: &[u8], first: &[u8]) -> Result<(), ArchiveError> {
         let unknown = || ArchiveError::Internal("a link came before its file");
         let Some(entries) = &mut self.entries else {
-            let node = self.linked.get(first).cloned().ok_or_else(unknown)?;
-            return self.trees.put(self.session, path, node);
+            let staged = self.linked.get(&names::key(first)).cloned().ok_or_else(unknown)?;
+            return self.trees.put(self.session, path, staged);
         };
-        let node = entries.get_mut(&key(first)).ok_or_else(unknown)?;
-        let group = match node.links {
+        let staged = entries.get_mut(&key(first)).ok_or_else(unknown)?;
+        let group = match staged.node.links {
             Some(links) => links.group,
             None => free_group(&self.groups, group_of(first), first),
         };
         let count = self.groups.entry(group).or_insert(1);
         *count = count.saturating_add(1);
-        node.links = Some(LinkGroup { count: *count, group });
-        let node = node.clone();
-        entries.insert(key(path), node);
+        staged.node.links = Some(LinkGroup { count: *count, group });
+        let staged = staged.clone();
+        entries.insert(key(path), staged);
         Ok(())
     }
 
@@ -213,20 +237,20 @@ impl Target for Stage<'_, '_> {
             }
             FoundKind::File { .. } => return Err(ArchiveError::Internal("a file has no content")),
         };
-        let node = self.node(found, kind);
-        self.put(&found.path, node)
+        let staged = self.staged(found, kind);
+        self.put(&found.path, staged)
     }
 
     fn begin_file(&mut self, found: &Found) -> Result<(), ArchiveError> {
         let FoundKind::File { size, .. } = found.kind else {
             return Err(ArchiveError::Internal("what begins is no file"));
         };
-        let node = self.node(found, Kind::File(Content::empty()));
+        let staged = self.staged(found, Kind::File(Content::empty()));
         let is_small = size <= INLINE_CONTENT_BYTES_MAX as u64;
         self.file = Some(StagedFile {
             path: found.path.clone(),
-            is_inline: is_small && (node.links.is_none() || size == 0),
-            node,
+            is_inline: is_small && (staged.node.links.is_none() || size == 0),
+            staged,
             buffer: Vec::new(),
             segments: ChunkListBuilder::new(),
             hash: StreamHash::default(),
@@ -273,7 +297,9 @@ impl Target for Stage<'_, '_> {
             (body, is_worth.then(|| file.hash.finish()))
         };
         let content = Content { size: file.size, sha256, body };
-        self.put(&file.path, Node { kind: Kind::File(content), ..file.node })
+        let Staged { node, xattrs } = file.staged;
+        let node = Node { kind: Kind::File(content), ..node };
+        self.put(&file.path, Staged { node, xattrs })
     }
 }
 
@@ -281,11 +307,13 @@ impl Target for Stage<'_, '_> {
 #[derive(Default)]
 struct Trees {
     open: Vec<OpenDirectory>,
+    /// Bytes of the pages that they have begun.
+    bytes: usize,
 }
 
 struct OpenDirectory {
     path: Vec<u8>,
-    node: Node,
+    staged: Staged,
     entries: DirectoryBuilder,
 }
 
@@ -295,17 +323,17 @@ impl Trees {
         &mut self,
         session: &mut Session<'_>,
         path: &[u8],
-        node: Node,
+        staged: Staged,
     ) -> Result<(), ArchiveError> {
         while self.open.last().is_some_and(|directory| !is_below(path, &directory.path)) {
             self.close(session)?;
         }
-        if matches!(node.kind, Kind::Directory(_)) {
+        if matches!(staged.node.kind, Kind::Directory(_)) {
             let (path, entries) = (path.to_vec(), DirectoryBuilder::new());
-            self.open.push(OpenDirectory { path, node, entries });
+            self.open.push(OpenDirectory { path, staged, entries });
             return Ok(());
         }
-        self.push(session, path, node)
+        self.push(session, path, staged.into_node())
     }
 
     fn push(
@@ -320,17 +348,25 @@ impl Trees {
         let parent = parent.ok_or(ArchiveError::Internal("an entry lies in no directory"))?;
         let entry = Entry { name, node };
         let store = &mut |record: &_| session.put_tree(record);
+        self.bytes -= parent.entries.pending_bytes();
         parent.entries.push::<RepositoryError>(entry, store)?;
+        self.bytes += parent.entries.pending_bytes();
+        if self.bytes > OPEN_PAGES_BYTES_MAX {
+            let archive = "The archive".to_owned();
+            let detail = format!("{} lies below directories of too many entries", shown(path));
+            return Err(ArchiveError::Unsafe { archive, detail });
+        }
         Ok(())
     }
 
     /// Leaves the innermost directory; returns it if it is the root.
     fn close(&mut self, session: &mut Session<'_>) -> Result<Option<Node>, ArchiveError> {
-        let Some(OpenDirectory { path, mut node, entries }) = self.open.pop() else {
+        let Some(OpenDirectory { path, staged, entries }) = self.open.pop() else {
             return Ok(None);
         };
+        self.bytes -= entries.pending_bytes();
         let tree = entries.finish(&mut |record| session.put_tree(record))?;
-        node.kind = Kind::Directory(tree);
+        let node = Node { kind: Kind::Directory(tree), ..staged.into_node() };
         if self.open.is_empty() {
             return Ok(Some(node));
         }

@@ -7,8 +7,9 @@ use std::io::{self, BufReader, Read};
 use crate::archive::content::{Packed, hash_zeros, is_hashed};
 use crate::archive::entry::{Found, FoundKind};
 use crate::archive::error::ArchiveError;
+use crate::archive::kept::Kept;
 use crate::archive::manifest::{COMMENT, DATA, MANIFEST, ManifestHead, read};
-use crate::archive::names::Names;
+use crate::archive::names::{Names, key};
 use crate::archive::packing::Unpacker;
 use crate::archive::tar::{Extent, TarError, TarReader};
 use crate::base::hash::{Digest256, StreamHash, sha256};
@@ -79,14 +80,16 @@ pub(super) struct Unpacked {
 /// An archive that is being read.
 struct Unpacking<'a, R: Read> {
     archive: &'a str,
-    tar: TarReader<Unpacker<R>>,
+    tar: TarReader<Stoppable<'a, Unpacker<R>>>,
     target: &'a mut dyn Target,
     monitor: &'a dyn Monitor,
     names: Option<Names>,
+    kept: Kept,
     /// Short digests of path, size and content of each file of ours.
     files: Vec<[u8; 16]>,
-    /// What has more links, in ours: size and content of the files among them.
-    linked: HashMap<Vec<u8>, Option<(u64, Option<Digest256>)>>,
+    /// What has more links, in ours: size and content of the files among them, by
+    /// the short digest of the first path.
+    linked: HashMap<[u8; 16], Option<(u64, Option<Digest256>)>>,
     /// The entry at hand, for messages.
     present: Vec<u8>,
     unpacked: Unpacked,
@@ -100,13 +103,15 @@ pub(super) fn unpack(
     monitor: &dyn Monitor,
 ) -> Result<Unpacked, ArchiveError> {
     let io = |source| ArchiveError::Io { action: "read", path: archive.to_owned(), source };
-    let tar = TarReader::new(Unpacker::new(input).map_err(io)?);
+    let inner = Unpacker::new(input).map_err(io)?;
+    let tar = TarReader::new(Stoppable { inner, monitor });
     let mut unpacking = Unpacking {
         archive,
         tar,
         target,
         monitor,
         names: None,
+        kept: Kept::default(),
         files: Vec::new(),
         linked: HashMap::new(),
         present: Vec::new(),
@@ -115,7 +120,7 @@ pub(super) fn unpack(
     unpacking.run()?;
     let Unpacking { tar, unpacked, .. } = unpacking;
     let at = String::new();
-    let unpacker = tar.into_inner();
+    let unpacker = tar.into_inner().inner;
     let is_packed = unpacker.is_packed();
     let is_sealed = unpacker.finish().map_err(|error| failed(archive, at, error))?;
     if unpacked.manifest.is_some() && !is_sealed {
@@ -169,7 +174,7 @@ impl<R: Read> Unpacking<'_, R> {
                 found = self.strip(found)?;
             }
             self.present.clone_from(&found.path);
-            self.entry(&found, is_own)?;
+            self.entry(&mut found, is_own)?;
         }
         let is_own = self.tar.comment() == Some(COMMENT);
         if is_own && self.unpacked.manifest.is_none() {
@@ -216,19 +221,27 @@ impl<R: Read> Unpacking<'_, R> {
 
     fn tar_error(&self, error: TarError) -> ArchiveError {
         match error {
+            TarError::Io(_) if self.monitor.cancelled() => ArchiveError::Cancelled,
             TarError::Io(error) => failed(self.archive, self.place(), error),
             TarError::Malformed(detail) => self.damaged(detail),
             TarError::Unsafe(detail) => self.refused(detail),
         }
     }
 
-    fn entry(&mut self, found: &Found, is_own: bool) -> Result<(), ArchiveError> {
+    fn entry(&mut self, found: &mut Found, is_own: bool) -> Result<(), ArchiveError> {
         let taken = match &mut self.names {
             Some(names) => names.take(&found.path, &found.kind),
             None => Err("it has no order".to_owned()),
         };
         let implied = taken
             .map_err(|detail| if is_own { self.damaged(detail) } else { self.refused(detail) })?;
+        // In our order, all other entries are passed on at once.
+        let is_held =
+            !is_own || found.links.is_some() || matches!(found.kind, FoundKind::Directory);
+        if is_held {
+            self.kept.take(found).map_err(|detail| self.refused(detail))?;
+        }
+        let found = &*found;
         for length in implied {
             self.unpacked.packed.dirs += 1;
             let path = found.path.get(..length).unwrap_or_default().to_vec();
@@ -246,7 +259,7 @@ impl<R: Read> Unpacking<'_, R> {
                 }
             }
             FoundKind::HardLink(first) => {
-                match self.linked.get(first).copied() {
+                match self.linked.get(&key(first)).copied() {
                     Some(Some((size, digest))) => {
                         self.files.push(short_digest(&found.path, size, digest.as_ref()));
                     }
@@ -262,7 +275,7 @@ impl<R: Read> Unpacking<'_, R> {
             }
             _ => {
                 if is_own && found.links.is_some() {
-                    self.linked.insert(found.path.clone(), None);
+                    self.linked.insert(key(&found.path), None);
                 }
                 self.target.entry(found)?;
             }
@@ -278,7 +291,7 @@ impl<R: Read> Unpacking<'_, R> {
     fn file(&mut self, found: &Found, size: u64, digest: Option<Digest256>) {
         self.files.push(short_digest(&found.path, size, digest.as_ref()));
         if found.links.is_some() {
-            self.linked.insert(found.path.clone(), Some((size, digest)));
+            self.linked.insert(key(&found.path), Some((size, digest)));
         }
     }
 
@@ -372,9 +385,25 @@ fn implied_directory(path: Vec<u8>, mtime: Timestamp) -> Found {
         group: Vec::new(),
         mtime,
         atime: None,
-        xattrs: Vec::new(),
+        xattrs: [].into(),
         links: None,
         changed_while_read: false,
+    }
+}
+
+/// Reads until it is cancelled: little can unpack to more than anybody waits for,
+/// and not all of it is passed on to a target.
+struct Stoppable<'a, R> {
+    inner: R,
+    monitor: &'a dyn Monitor,
+}
+
+impl<R: Read> Read for Stoppable<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.monitor.cancelled() {
+            return Err(io::Error::other("it was cancelled"));
+        }
+        self.inner.read(buffer)
     }
 }
 

@@ -19,6 +19,7 @@
 
 mod anchor;
 mod append;
+mod backwards;
 mod details;
 mod error;
 mod event;

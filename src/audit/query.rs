@@ -1,9 +1,9 @@
 //! Looking events up.
 
-use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
 use crate::audit::AuditLog;
+use crate::audit::backwards::LinesBack;
 use crate::audit::error::AuditError;
 use crate::audit::event::Event;
 use crate::audit::segment::{self, Segment};
@@ -52,9 +52,16 @@ pub struct Query {
     pub is_newest_first: bool,
 }
 
+/// Where an event stands: in which of the segments, and from which byte of it on.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    segment: usize,
+    offset: u64,
+}
+
 impl AuditLog {
     /// Shows the events that a query asks for, until `visit` breaks. Returns
-    /// how many lines that were read are no events.
+    /// how many lines that were read are no events. Holds one event at a time.
     ///
     /// # Errors
     /// Fails if a segment cannot be read.
@@ -64,74 +71,84 @@ impl AuditLog {
         visit: &mut dyn FnMut(&Event) -> ControlFlow<()>,
     ) -> Result<u64, AuditError> {
         let segments = segment::list(&self.directory)?;
-        let mut strange = 0;
-        if query.limit.is_none() && !query.is_newest_first {
-            for segment in &segments {
-                let mut show = |event: Event| visit(&event);
-                if each(segment, &query.filter, &mut strange, &mut show)?.is_break() {
-                    break;
-                }
-            }
-            return Ok(strange);
-        }
         let limit = query.limit.unwrap_or(usize::MAX);
-        let mut chosen = VecDeque::new();
-        for segment in segments.iter().rev() {
-            let mut newest = VecDeque::new();
-            let room = limit - chosen.len();
-            let mut keep = |event: Event| {
-                newest.push_back(event);
-                if newest.len() > room {
-                    newest.pop_front();
-                }
-                ControlFlow::Continue(())
-            };
-            let _ = each(segment, &query.filter, &mut strange, &mut keep)?;
-            if query.is_newest_first && query.limit.is_none() {
-                if newest.iter().rev().any(|event| visit(event).is_break()) {
-                    return Ok(strange);
-                }
-                continue;
-            }
-            newest.into_iter().rev().for_each(|event| chosen.push_front(event));
-            if chosen.len() >= limit {
-                break;
-            }
+        if limit == 0 {
+            return Ok(0);
         }
-        let shown: &mut dyn Iterator<Item = &Event> =
-            if query.is_newest_first { &mut chosen.iter().rev() } else { &mut chosen.iter() };
-        for event in shown {
-            if visit(event).is_break() {
-                break;
-            }
+        let mut left = limit;
+        let mut limited = |event: &Event| {
+            left = left.saturating_sub(1);
+            let flow = visit(event);
+            if left == 0 { ControlFlow::Break(()) } else { flow }
+        };
+        if query.is_newest_first {
+            return backwards(&segments, &query.filter, &mut |event, _| limited(event));
+        }
+        if query.limit.is_none() {
+            return forwards(&segments, Place::default(), &query.filter, visit);
+        }
+        // Which one is the oldest of the newest shows only from the end.
+        let (mut found, mut from) = (0, Place::default());
+        let strange = backwards(&segments, &query.filter, &mut |_, place| {
+            found += 1;
+            from = place;
+            if found == limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        if found > 0 {
+            forwards(&segments, from, &query.filter, &mut limited)?;
         }
         Ok(strange)
     }
 }
 
-/// Shows the events of a segment that fit. One that was removed meanwhile has
-/// none.
-fn each(
-    segment: &Segment,
+/// Shows the events that fit from a place on, and returns how many lines are none.
+/// A segment that was removed meanwhile has none.
+fn forwards(
+    segments: &[Segment],
+    from: Place,
     filter: &Filter,
-    strange: &mut u64,
-    show: &mut dyn FnMut(Event) -> ControlFlow<()>,
-) -> Result<ControlFlow<()>, AuditError> {
-    let Some(mut lines) = segment.lines_if_there(0)? else {
-        return Ok(ControlFlow::Continue(()));
-    };
-    while let Some(line) = lines.next()? {
-        match Event::parse(&line.bytes) {
-            Ok(event) if !filter.fits(&event) => {}
-            Ok(event) => {
-                if show(event).is_break() {
-                    return Ok(ControlFlow::Break(()));
+    show: &mut dyn FnMut(&Event) -> ControlFlow<()>,
+) -> Result<u64, AuditError> {
+    let mut strange = 0;
+    for (number, segment) in segments.iter().enumerate().skip(from.segment) {
+        let offset = if number == from.segment { from.offset } else { 0 };
+        let Some(mut lines) = segment.lines_if_there(offset)? else { continue };
+        while let Some(line) = lines.next()? {
+            match Event::parse(&line.bytes) {
+                Ok(event) if !line.is_cut() => {
+                    if filter.fits(&event) && show(&event).is_break() {
+                        return Ok(strange);
+                    }
                 }
+                _ => strange += 1,
             }
-            Err(_) => *strange += 1,
         }
     }
-    Ok(ControlFlow::Continue(()))
+    Ok(strange)
+}
+
+/// The same from the end to the beginning, with the place of each.
+fn backwards(
+    segments: &[Segment],
+    filter: &Filter,
+    show: &mut dyn FnMut(&Event, Place) -> ControlFlow<()>,
+) -> Result<u64, AuditError> {
+    let mut strange = 0;
+    for (number, segment) in segments.iter().enumerate().rev() {
+        let Some(mut lines) = LinesBack::of_segment(segment)? else { continue };
+        while let Some(line) = lines.next()? {
+            match line.bytes.as_deref().map(Event::parse) {
+                Some(Ok(event)) => {
+                    let place = Place { segment: number, offset: line.offset };
+                    if filter.fits(&event) && show(&event, place).is_break() {
+                        return Ok(strange);
+                    }
+                }
+                _ => strange += 1,
+            }
+        }
+    }
+    Ok(strange)
 }
 
 /// Whether a text fits a pattern in which `*` stands for any characters and `?`

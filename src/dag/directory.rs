@@ -58,6 +58,12 @@ impl DirectoryBuilder {
         Ok(None)
     }
 
+    /// Bytes of the page that was begun and is still held.
+    #[must_use]
+    pub fn pending_bytes(&self) -> usize {
+        self.page.entries.body.len()
+    }
+
     /// Whether the next entry begins a page.
     #[must_use]
     pub const fn is_at_boundary(&self) -> bool {

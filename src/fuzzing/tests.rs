@@ -1,5 +1,6 @@
 //! A driver for every target on a stable compiler: seeds that are nearly right,
 //! changed at random. `ICECORE_FUZZ_SECONDS` says how long each target runs,
+//! `ICECORE_FUZZ_TARGET` which one alone,
 //! `ICECORE_FUZZ_CORPUS` where its seeds are written for cargo-fuzz, and
 //! `fuzz/regressions` holds what was ever found.
 
@@ -66,7 +67,13 @@ fn change(input: &mut Vec<u8>, numbers: &mut Numbers) {
 #[test]
 fn no_target_panics_on_changed_seeds() {
     let seconds = option_env_seconds();
+    let only = std::env::var("ICECORE_FUZZ_TARGET").ok();
+    let is_known = |only: &String| TARGETS.iter().any(|(name, _)| name == only);
+    assert!(only.as_ref().is_none_or(is_known), "{only:?} is no target");
     for (number, (name, target)) in TARGETS.into_iter().enumerate() {
+        if only.as_ref().is_some_and(|only| only != name) {
+            continue;
+        }
         let mut numbers = Numbers(number as u64 ^ seconds.map_or(0, |_| seed_of_the_clock()));
         let until = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
         let mut kept = seeds(name);

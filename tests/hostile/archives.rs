@@ -79,6 +79,13 @@ fn extended(records: &[(&str, &[u8])]) -> Vec<u8> {
     [member("header", b'x', &records), member("file", b'0', b"content"), vec![0; 1024]].concat()
 }
 
+/// What is packed piece by piece, without ever being there as a whole.
+fn packed(pieces: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
+    let mut packed = zstd::Encoder::new(Vec::new(), 1).expect("it packs");
+    pieces.for_each(|piece| std::io::Write::write_all(&mut packed, &piece).expect("it packs"));
+    packed.finish().expect("it packs")
+}
+
 fn zstd(bytes: &[u8]) -> Vec<u8> {
     zstd::bulk::compress(bytes, 1).expect("it compresses")
 }
@@ -161,6 +168,13 @@ fn headers_without_end_are_read_in_bounded_memory() {
         let headers = member("header", kind, &large).repeat(60);
         survives(&zstd(&headers), &[0, 4, 14], &[]);
     }
+    // Three times what any command may take, were each of them kept.
+    for kind in [b'x', b'g'] {
+        let named =
+            |number: u32| record(&format!("SCHILY.xattr.user.{number}"), &vec![b'x'; 2 << 20]);
+        let headers = packed((0..480).map(|number| member("header", kind, &named(number))));
+        survives(&headers, &[4], &["too large"]);
+    }
     // Each of them adds to what holds for all that follow.
     let growing: Vec<u8> = (0..40)
         .flat_map(|number| {
@@ -170,6 +184,45 @@ fn headers_without_end_are_read_in_bounded_memory() {
         .collect();
     let tar = [growing, member("file", b'0', b"content"), vec![0; 1024]].concat();
     survives(&zstd(&tar), &[0, 3, 4, 14], &[]);
+}
+
+/// Sixteen records of attributes, 900 KB in all, the first one of its own.
+fn attributes(number: u32) -> Vec<u8> {
+    let record = |at: u32| record(&format!("SCHILY.xattr.user.{at}"), &vec![b'x'; 60_000]);
+    [record(number + 16), (0..15).flat_map(record).collect()].concat()
+}
+
+#[test]
+fn attributes_of_many_entries_take_bounded_memory() {
+    let end = || [vec![0; 1024]].into_iter();
+    // Of a global header, for every entry.
+    let files = (0..1500).map(|number| member(&format!("{number}"), b'0', b""));
+    let global = member("header", b'g', &attributes(0));
+    survives(&packed([global].into_iter().chain(files).chain(end())), &[4], &["too large"]);
+    // Different ones of each, which would be held to the end.
+    let directory = |number: u32| {
+        let header = member("header", b'x', &attributes(number));
+        [header, member(&format!("{number}"), b'5', b"")].concat()
+    };
+    survives(&packed((0..1000).map(directory).chain(end())), &[14], &["attributes"]);
+    // Long targets of symlinks.
+    let link = |number: u32| {
+        let target = record("linkpath", &[b't'; 4000]);
+        [member("header", b'x', &target), header(&format!("{number}"), b'2', "", 0)].concat()
+    };
+    survives(&packed((0..200_000).map(link).chain(end())), &[14], &["symlinks"]);
+}
+
+#[test]
+fn attributes_without_end_are_refused_in_time() {
+    let tiny = |number: u32| record(&format!("SCHILY.xattr.u.{number}"), b"");
+    let many: Vec<u8> = (0..30_000).flat_map(tiny).collect();
+    let files = (0..2000).map(|number| header(&format!("{number}"), b'0', "", 0));
+    let tar = [member("header", b'g', &many)].into_iter().chain(files);
+    survives(&packed(tar.chain([vec![0; 1024]])), &[4], &["too large"]);
+    let escaped = record(&format!("SCHILY.xattr.u.{}", "%3D".repeat(1_000_000)), b"");
+    let tar = [member("header", b'x', &escaped), header("file", b'0', "", 0), vec![0; 1024]];
+    survives(&packed(tar.into_iter()), &[4], &["too large"]);
 }
 
 #[test]

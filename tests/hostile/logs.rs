@@ -14,10 +14,12 @@ use super::run::{Ends, bounded};
 use super::texts::STEERING;
 
 /// The commands that read it.
-const COMMANDS: [(&str, Ends); 9] = [
+const COMMANDS: [(&str, Ends); 11] = [
     ("log", Ends::ByItself),
     ("log --json", Ends::ByItself),
     ("log --reverse --limit 3", Ends::ByItself),
+    ("log --reverse --json", Ends::ByItself),
+    ("log --limit 1000000", Ends::ByItself),
     ("log --type *o* --since 2000-01-01", Ends::ByItself),
     ("log --follow", Ends::Interrupted),
     ("log verify", Ends::ByItself),
@@ -49,11 +51,19 @@ fn event(kind: &str, text: &Value) -> String {
 
 /// Runs every command on a log of one segment.
 fn read_by_all(segment: &[u8]) {
+    read_with(segment, None);
+}
+
+/// The same with an anchor beside it.
+fn read_with(segment: &[u8], anchor: Option<&[u8]>) {
     let fixture = Fixture::plain();
     let log = fixture.repo.path().join("log");
     fs::remove_dir_all(&log).expect("it is there");
     fs::create_dir(&log).expect("it was removed");
     fs::write(log.join("segment-000001.json"), segment).expect("it can be written");
+    if let Some(anchor) = anchor {
+        fs::write(log.join("anchor.json"), anchor).expect("it can be written");
+    }
     for (verb, ends) in COMMANDS {
         let ground = Ground::new(verb.contains("{out}"));
         if verb.contains("{out}") && !ground.has_disk() {
@@ -114,6 +124,76 @@ fn events_of_any_form_end_in_time_and_in_bounded_memory() {
     read_by_all(&vec![b'x'; 40 << 20]);
     read_by_all(&vec![b'\n'; 5 << 20]);
     read_by_all("{}\n".repeat(200_000).as_bytes());
+}
+
+#[test]
+fn a_segment_of_any_size_is_read_in_bounded_memory() {
+    let mut previous = [0; 32];
+    let mut segment = String::new();
+    let event = event("backup.snapshot.created", &json!(null));
+    while segment.len() < 150 << 20 {
+        let sequence = segment.len() as u64 + 1;
+        segment.push_str(&line(sequence, &mut previous, &event));
+    }
+    read_by_all(segment.as_bytes());
+}
+
+#[test]
+fn an_anchor_of_any_size_is_read_in_bounded_memory() {
+    let mut previous = [7; 32];
+    let segment = line(1, &mut previous, &event("backup.snapshot.created", &json!(null)));
+    let anchor = format!("[{}0]", "0,".repeat(24 << 20));
+    read_with(segment.as_bytes(), Some(anchor.as_bytes()));
+}
+
+/// Exports a log of another program, whatever is in its files, and brings it back.
+fn exported_and_imported(files: &[(&str, &str)], code: i32) {
+    let fixture = Fixture::plain();
+    let (ground, log) = (Ground::new(false), fixture.scratch.mkdir("log"));
+    for (name, text) in files {
+        fs::write(log.join(name), text).expect("it can be written");
+    }
+    let out = fixture.scratch.mkdir("exported");
+    let run = |words: &[&std::ffi::OsStr]| {
+        let words: Vec<_> = words.iter().map(std::ffi::OsString::from).collect();
+        let outcome = bounded(&fixture.repo, &words, Ends::ByItself, false, &ground.path());
+        assert_eq!(outcome.code, code, "{words:?}: {}", outcome.error());
+    };
+    let option = format!("--event-log={}", log.display());
+    run(&["export".as_ref(), option.as_ref(), out.as_ref()]);
+    let archives = fs::read_dir(&out).expect("it is there").flatten().map(|entry| entry.path());
+    let archive = archives.filter(|path| path.extension().is_some_and(|it| it == "gz")).last();
+    let archive = archive.expect("it was exported, be it as evidence");
+    run(&["import".as_ref(), archive.as_ref()]);
+    let to = fixture.scratch.join("to");
+    run(&["import".as_ref(), archive.as_ref(), "--to".as_ref(), to.as_ref()]);
+}
+
+#[test]
+fn logs_of_others_are_proved_event_by_event_in_bounded_memory() {
+    let event = |number: u64, previous: &str| {
+        let values = "{\"a\":0},".repeat(2);
+        format!(
+            "{{\"id\":{number},\"x\":[{values}0],\"prev\":\"{previous}\",\"hash\":\"h{number}\"}}"
+        )
+    };
+    let (segment, small) = ("segment-000001.json", event(1, "0"));
+    let documents: String = (2..500_000)
+        .map(|number| format!(",\n{}", event(number, &format!("h{}", number - 1))))
+        .collect();
+    let document = format!("{{\"before\":1,\n\"events\":[{small}{documents}]}}");
+    assert!(document.len() > 32 << 20);
+    exported_and_imported(&[(segment, &document)], 0);
+    let behind = event(9, "h8");
+    let state = format!("[{}\"h8\"]", "{\"a\":0},".repeat(500_000));
+    exported_and_imported(&[(segment, &behind), ("event-log-snapshot.json", &state)], 0);
+    let vast = format!("[{}\"h8\"]", "0,".repeat(24 << 20));
+    exported_and_imported(&[(segment, &behind), ("event-log-snapshot.json", &vast)], 4);
+    exported_and_imported(&[(segment, &small), ("anchor.json", &vast)], 4);
+    // One event that is larger than any may be.
+    let values = "{\"a\":0},".repeat(2_000_000);
+    let large = format!("[{{\"hash\":\"h1\",\"x\":[{values}0]}}]");
+    exported_and_imported(&[(segment, &large)], 4);
 }
 
 #[test]

@@ -8,9 +8,15 @@
 //! Invariants:
 //! - All files are open before the first one is read, so that what is removed
 //!   meanwhile is still whole.
+//! - Neither a file nor an event is ever held as a whole tree of values: the proof
+//!   takes a few MiB, whatever a log holds.
 //! - Of the last segment only whole events count; it may grow meanwhile.
 
 mod chain;
+mod content;
+mod document;
+mod facts;
+mod state;
 
 #[cfg(test)]
 mod tests;
@@ -22,19 +28,16 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use crate::archive::content::{Piece, read};
 use crate::archive::error::ArchiveError;
 use crate::archive::event_log::chain::Chain;
+use crate::archive::event_log::content::ContentReader;
+use crate::archive::event_log::state::{STATES, State};
 use crate::archive::manifest::ChainState;
 use crate::base::name::printable;
 use crate::base::time::Timestamp;
 use crate::dag::{Kind, Node};
 use crate::repository::Repository;
 
-/// What the states of logs are called: ours, and that of others.
-const STATES: [&str; 2] = ["anchor.json", "event-log-snapshot.json"];
-/// Bytes of such a file at most.
-const STATE_BYTES_MAX: u64 = 256 << 20;
 /// How often it is tried to take a log that changes meanwhile.
 const TRIES: usize = 5;
 
@@ -140,15 +143,15 @@ impl EventLog {
 
     fn prove(&mut self) -> Result<(), ArchiveError> {
         let state = self.files.iter().find(|file| STATES.contains(&file.name.as_str()));
-        let mut chain = Chain::new(None);
-        let mut removed = 0;
-        if let Some(file) = state {
-            let mut text = Vec::new();
-            let read = file.reader()?.take(STATE_BYTES_MAX).read_to_end(&mut text);
-            read.map_err(ArchiveError::io("read", &file.path))?;
-            removed = removed_until(&file.name, &text);
-            chain = Chain::new(Some((&file.name, &text)));
-        }
+        let state = match state {
+            Some(file) => {
+                let state = State::read(&file.name, file.reader()?);
+                state.map_err(ArchiveError::io("read", &file.path))?
+            }
+            None => State::default(),
+        };
+        let removed = state.removed_until();
+        let mut chain = Chain::new(state);
         // They are being removed: the state says it before it is done.
         self.files.retain(|file| segment_number(&file.name).is_none_or(|it| it > removed));
         let is_segment = |file: &LogFile| segment_number(&file.name).is_some();
@@ -188,28 +191,22 @@ impl EventLog {
             directory.advance();
         }
         files.sort_by_key(|(number, ..)| *number);
-        let text = |content| {
-            let mut text = Vec::new();
-            read(repository, content, &mut |piece| {
-                if let Piece::Data(bytes) = piece {
-                    let room = STATE_BYTES_MAX.saturating_sub(text.len() as u64);
-                    let bytes = bytes.get(..room.min(bytes.len() as u64) as usize);
-                    text.extend_from_slice(bytes.unwrap_or_default());
-                }
-                Ok(())
-            })
-            .map(|()| text)
-        };
         let state = files.iter().find(|(_, name, _)| STATES.contains(&name.as_str()));
-        let mut chain = match state {
-            Some((_, name, content)) => Chain::new(Some((name, &text(content)?))),
-            None => Chain::new(None),
+        let state = match state {
+            Some((_, name, content)) => {
+                let mut reader = ContentReader::new(repository, content)?;
+                let state = State::read(name, &mut reader);
+                state.map_err(|error| reader.failed(name, error))?
+            }
+            None => State::default(),
         };
+        let mut chain = Chain::new(state);
         let segments: Vec<_> = files.iter().filter(|(number, ..)| number.is_some()).collect();
         for (place, (number, name, content)) in segments.iter().enumerate() {
             let (number, is_last) = (number.unwrap_or_default(), place + 1 == segments.len());
-            let segment = chain.segment(name, number, text(content)?.as_slice(), is_last);
-            segment.map_err(ArchiveError::io("read", Path::new(name)))?;
+            let mut reader = ContentReader::new(repository, content)?;
+            let end = chain.segment(name, number, BufReader::new(&mut reader), is_last);
+            end.map_err(|error| reader.failed(name, error))?;
         }
         Ok(chain.finish())
     }
@@ -220,13 +217,6 @@ fn segment_number(name: &str) -> Option<u64> {
     let digits = name.strip_prefix("segment-")?.strip_suffix(".json")?;
     let is_plain = (6..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
     digits.parse().ok().filter(|_| is_plain)
-}
-
-/// The last segment that was removed from a log of icecore; 0 if none was.
-fn removed_until(name: &str, text: &[u8]) -> u64 {
-    let state: Option<serde_json::Value> = serde_json::from_slice(text).ok();
-    let segment = state.as_ref().and_then(|state| state.get("segment")?.as_u64());
-    segment.filter(|_| name == STATES[0]).unwrap_or(0)
 }
 
 /// The names of a log's files: segments by number, then its state.

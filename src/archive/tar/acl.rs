@@ -5,6 +5,8 @@
 //! then entries of a tag and permissions (2 bytes each) and an id (4 bytes), all
 //! little-endian, sorted by tag and id.
 
+use crate::base::limits::XATTR_VALUE_BYTES_MAX;
+
 /// The attributes that hold ACLs.
 pub(super) const ACCESS: &[u8] = b"system.posix_acl_access";
 pub(super) const DEFAULT: &[u8] = b"system.posix_acl_default";
@@ -17,6 +19,8 @@ const GROUP_OWNER: u16 = 0x04;
 const GROUP: u16 = 0x08;
 const MASK: u16 = 0x10;
 const OTHER: u16 = 0x20;
+/// Entries of an ACL at most: what an attribute of 64 KiB holds (`XATTR_SIZE_MAX`).
+const ENTRIES_MAX: usize = (XATTR_VALUE_BYTES_MAX - 4) / 8;
 
 /// The text of an attribute, with numbers for users and groups. Nothing if the
 /// text would not lead back to the same attribute.
@@ -74,6 +78,9 @@ pub(super) fn from_text(text: &[u8]) -> Option<Vec<u8>> {
             _ => return None,
         };
         entries.push((tag, id, permissions(bits)?));
+        if entries.len() > ENTRIES_MAX {
+            return None;
+        }
     }
     entries.sort_unstable();
     let mut value = VERSION.to_le_bytes().to_vec();

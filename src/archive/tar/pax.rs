@@ -1,5 +1,7 @@
 //! Extended headers: records of a length, a keyword and a value of any bytes.
 
+use std::collections::BTreeMap;
+
 use crate::base::time::{NANOS_PER_SECOND, Timestamp};
 
 /// Before the name of an extended attribute.
@@ -11,12 +13,44 @@ pub(super) const ACL_DEFAULT: &str = "SCHILY.acl.default";
 /// Records whose values are names of files.
 const NAMES: [&str; 3] = ["path", "linkpath", "GNU.sparse.name"];
 
+/// The other keywords that mean something here, besides attributes and ACLs.
+const KEYWORDS: [&str; 17] = [
+    "path",
+    "linkpath",
+    "size",
+    "uid",
+    "gid",
+    "uname",
+    "gname",
+    "mtime",
+    "atime",
+    "comment",
+    "GNU.sparse.major",
+    "GNU.sparse.minor",
+    "GNU.sparse.name",
+    "GNU.sparse.size",
+    "GNU.sparse.realsize",
+    "GNU.sparse.map",
+    "GNU.sparse.numblocks",
+];
+/// Those of them that come many times in one header.
+const REPEATED: [&str; 2] = ["GNU.sparse.offset", "GNU.sparse.numbytes"];
+
+fn is_known(keyword: &[u8]) -> bool {
+    let mut words = KEYWORDS.iter().chain(&REPEATED).chain([&ACL_ACCESS, &ACL_DEFAULT]);
+    is_xattr(keyword) || words.any(|word| word.as_bytes() == keyword)
+}
+
+fn is_xattr(keyword: &[u8]) -> bool {
+    keyword.starts_with(XATTR.as_bytes())
+}
+
 /// The records of one extended header, in order.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Records(Vec<(Vec<u8>, Vec<u8>)>);
 
 impl Records {
-    /// Takes an extended header apart.
+    /// Takes an extended header apart. What means nothing here is left out.
     pub(super) fn parse(mut bytes: &[u8]) -> Option<Self> {
         let mut records = Vec::new();
         while !bytes.is_empty() {
@@ -28,7 +62,10 @@ impl Records {
             let length: usize = std::str::from_utf8(bytes.get(..blank)?).ok()?.parse().ok()?;
             let record = bytes.get(blank + 1..length)?.strip_suffix(b"\n")?;
             let equals = record.iter().position(|byte| *byte == b'=')?;
-            records.push((record.get(..equals)?.to_vec(), record.get(equals + 1..)?.to_vec()));
+            let (keyword, value) = (record.get(..equals)?, record.get(equals + 1..)?);
+            if is_known(keyword) {
+                records.push((keyword.to_vec(), value.to_vec()));
+            }
             bytes = bytes.get(length..)?;
         }
         Some(Self(records))
@@ -42,6 +79,26 @@ impl Records {
     /// Appends the records of another header, which count for more.
     pub(super) fn extend(&mut self, other: Self) {
         self.0.extend(other.0);
+    }
+
+    /// Puts the records of another header in the place of those with the same keyword.
+    pub(super) fn replace(&mut self, other: Self) {
+        let records = std::mem::take(&mut self.0).into_iter().chain(other.0);
+        self.0 = records.collect::<BTreeMap<_, _>>().into_iter().collect();
+    }
+
+    /// Bytes of all records, and of the attributes among them.
+    pub(super) fn bytes(&self) -> (usize, usize) {
+        self.0.iter().fold((0, 0), |(all, xattrs), (keyword, value)| {
+            let bytes = keyword.len() + value.len();
+            (all + bytes, xattrs + if is_xattr(keyword) { bytes } else { 0 })
+        })
+    }
+
+    /// Takes out the last value of a keyword.
+    pub(super) fn remove(&mut self, keyword: &str) -> Option<Vec<u8>> {
+        let at = self.0.iter().rposition(|(word, _)| word == keyword.as_bytes())?;
+        Some(self.0.swap_remove(at).1)
     }
 
     /// Says that names are any bytes, if one of them is no text: else they are UTF-8.
@@ -117,14 +174,13 @@ pub(super) fn xattr_name(keyword: &[u8]) -> Option<Vec<u8>> {
     let mut rest = keyword.strip_prefix(XATTR.as_bytes())?;
     let mut name = Vec::with_capacity(rest.len());
     while let Some((byte, behind)) = rest.split_first() {
-        (name, rest) = match (rest.strip_prefix(b"%3D"), rest.strip_prefix(b"%25")) {
-            (Some(behind), _) => ([name, b"=".to_vec()].concat(), behind),
-            (_, Some(behind)) => ([name, b"%".to_vec()].concat(), behind),
-            _ => {
-                name.push(*byte);
-                (name, behind)
-            }
+        let (meant, behind) = match (rest.strip_prefix(b"%3D"), rest.strip_prefix(b"%25")) {
+            (Some(behind), _) => (b'=', behind),
+            (_, Some(behind)) => (b'%', behind),
+            _ => (*byte, behind),
         };
+        name.push(meant);
+        rest = behind;
     }
     Some(name)
 }

@@ -1,5 +1,7 @@
 //! Reading members, one after another, of every form that is about.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use crate::archive::entry::{Found, FoundKind};
@@ -8,9 +10,14 @@ use crate::archive::tar::header::{
 };
 use crate::archive::tar::pax::{ACL_ACCESS, ACL_DEFAULT, Records, parse_time, xattr_name};
 use crate::archive::tar::sparse::SparseMap;
-use crate::archive::tar::{BLOCK, PAX_BYTES_MAX, acl, padding};
+use crate::archive::tar::{
+    BLOCK, GLOBAL_BYTES_MAX, GLOBAL_XATTR_BYTES_MAX, PAX_BYTES_MAX, XATTR_LIST_BYTES_MAX, acl,
+    padding,
+};
+use crate::base::id::parse_hex_bytes;
 use crate::base::limits::{
-    SYMLINK_BYTES_MAX, XATTR_NAME_BYTES_MAX, XATTR_TOTAL_BYTES_MAX, XATTR_VALUE_BYTES_MAX,
+    LABEL_BYTES_MAX, SYMLINK_BYTES_MAX, XATTR_NAME_BYTES_MAX, XATTR_TOTAL_BYTES_MAX,
+    XATTR_VALUE_BYTES_MAX,
 };
 use crate::base::time::Timestamp;
 use crate::dag::node::MODE_MASK;
@@ -69,6 +76,8 @@ struct Before {
     records: Records,
     name: Option<Vec<u8>>,
     target: Option<Vec<u8>>,
+    /// Bytes of all of them that were read.
+    bytes: u64,
     is_any: bool,
 }
 
@@ -102,18 +111,16 @@ impl<R: Read> TarReader<R> {
             let Some(header) = self.header(before.is_any)? else { return Ok(None) };
             match header.kind() {
                 b'x' | b'X' => {
-                    let records = self.records(&header)?;
+                    let records = self.records(&header, &mut before.bytes)?;
                     before.records.extend(records);
                 }
                 b'g' => {
-                    let records = self.records(&header)?;
-                    let comment = records.get("comment").map(String::from_utf8_lossy);
-                    self.comment = comment.map(String::from).or_else(|| self.comment.take());
-                    self.global.extend(records);
+                    let records = self.records(&header, &mut 0)?;
+                    self.take_global(records)?;
                     continue;
                 }
-                b'L' => before.name = Some(self.long_name(&header)?),
-                b'K' => before.target = Some(self.long_name(&header)?),
+                b'L' => before.name = Some(self.long_name(&header, &mut before.bytes)?),
+                b'K' => before.target = Some(self.long_name(&header, &mut before.bytes)?),
                 // The name of the medium.
                 b'V' => self.left = 0,
                 _ => return self.member(&header, before).map(Some),
@@ -174,10 +181,12 @@ impl<R: Read> TarReader<R> {
         }
     }
 
-    /// The content of a header that has some.
-    fn body(&mut self, header: &Header) -> Result<Vec<u8>, TarError> {
-        let size = header.number(SIZE).filter(|size| *size <= PAX_BYTES_MAX);
-        let Some(size) = size else { return malformed("an extended header is too large") };
+    /// The content of a header that has some, added to what was read `before`.
+    fn body(&mut self, header: &Header, before: &mut u64) -> Result<Vec<u8>, TarError> {
+        let room = PAX_BYTES_MAX.saturating_sub(*before);
+        let size = header.number(SIZE).filter(|size| *size <= room);
+        let Some(size) = size else { return malformed("its extended headers are too large") };
+        *before += size;
         let mut body = Vec::new();
         self.input.by_ref().take(size).read_to_end(&mut body)?;
         if (body.len() as u64) < size {
@@ -187,13 +196,27 @@ impl<R: Read> TarReader<R> {
         Ok(body)
     }
 
-    fn records(&mut self, header: &Header) -> Result<Records, TarError> {
-        let body = self.body(header)?;
+    fn records(&mut self, header: &Header, before: &mut u64) -> Result<Records, TarError> {
+        let body = self.body(header, before)?;
         Records::parse(&body).map_or_else(|| malformed("an extended header makes no sense"), Ok)
     }
 
-    fn long_name(&mut self, header: &Header) -> Result<Vec<u8>, TarError> {
-        let mut name = self.body(header)?;
+    /// Takes records that hold from now on. They count for every member, so there may
+    /// not be many; the comment is of the archive.
+    fn take_global(&mut self, mut records: Records) -> Result<(), TarError> {
+        let comment = records.get("comment").map(|text| String::from_utf8_lossy(text).into());
+        self.comment = comment.or_else(|| self.comment.take());
+        while records.remove("comment").is_some() {}
+        self.global.replace(records);
+        let (bytes, xattrs) = self.global.bytes();
+        if bytes > GLOBAL_BYTES_MAX || xattrs > GLOBAL_XATTR_BYTES_MAX {
+            return malformed("its global headers are too large");
+        }
+        Ok(())
+    }
+
+    fn long_name(&mut self, header: &Header, before: &mut u64) -> Result<Vec<u8>, TarError> {
+        let mut name = self.body(header, before)?;
         name.truncate(name.iter().position(|byte| *byte == 0).unwrap_or(name.len()));
         Ok(name)
     }
@@ -309,7 +332,11 @@ fn found(
         let id = number.and_then(|number| u32::try_from(number).ok());
         id.map_or_else(|| malformed(format!("the {name} is no number")), Ok)
     };
-    let text = |keyword, field| records.get(keyword).unwrap_or_else(|| header.text(field)).to_vec();
+    let text = |keyword, field| {
+        let name = records.get(keyword).unwrap_or_else(|| header.text(field));
+        // Nobody's name is as long; nor could it be kept.
+        if name.len() > LABEL_BYTES_MAX { Vec::new() } else { name.to_vec() }
+    };
     let time = |keyword| {
         let parsed = records.get(keyword).map(parse_time);
         if parsed == Some(None) {
@@ -344,43 +371,45 @@ fn found(
         group: text("gname", GROUP),
         mtime,
         atime: time("atime")?,
-        xattrs,
+        xattrs: xattrs.into(),
         links,
         changed_while_read: word("changed").is_some(),
     })
 }
 
 fn parse_hex16(digits: &str) -> Option<[u8; 16]> {
-    u128::from_str_radix(digits, 16).ok().filter(|_| digits.len() == 32).map(u128::to_be_bytes)
+    parse_hex_bytes(digits)?.try_into().ok()
 }
 
 fn xattrs(records: &Records) -> Result<Vec<Xattr>, TarError> {
-    let mut xattrs: Vec<Xattr> = Vec::new();
-    let mut put = |name: &[u8], value: &[u8]| {
-        xattrs.retain(|xattr| *xattr.name != *name);
-        xattrs.push(Xattr { name: name.into(), value: value.into() });
-    };
+    let mut xattrs: BTreeMap<Vec<u8>, Cow<'_, [u8]>> = BTreeMap::new();
     for (keyword, value) in records.all() {
         if let Some(name) = xattr_name(keyword) {
-            put(&name, value);
+            xattrs.insert(name, value.into());
         }
     }
     for (keyword, name) in [(ACL_ACCESS, acl::ACCESS), (ACL_DEFAULT, acl::DEFAULT)] {
         let Some(text) = records.get(keyword) else { continue };
         match acl::from_text(text) {
-            Some(value) => put(name, &value),
+            Some(value) => drop(xattrs.insert(name.to_vec(), value.into())),
             None => return malformed("an ACL makes no sense, or names somebody unknown here"),
         }
     }
-    xattrs.sort_unstable();
-    let total: usize = xattrs.iter().map(|xattr| xattr.name.len() + xattr.value.len()).sum();
-    let is_sound = |xattr: &Xattr| {
-        (1..=XATTR_NAME_BYTES_MAX).contains(&xattr.name.len())
-            && !xattr.name.contains(&0)
-            && xattr.value.len() <= XATTR_VALUE_BYTES_MAX
+    let names: usize = xattrs.keys().map(Vec::len).sum();
+    let values: usize = xattrs.values().map(|value| value.len()).sum();
+    let list = names + xattrs.len();
+    let is_sound = |(name, value): (&Vec<u8>, &Cow<'_, [u8]>)| {
+        (1..=XATTR_NAME_BYTES_MAX).contains(&name.len())
+            && !name.contains(&0)
+            && value.len() <= XATTR_VALUE_BYTES_MAX
     };
-    if total > XATTR_TOTAL_BYTES_MAX || !xattrs.iter().all(is_sound) {
+    let is_bounded = list <= XATTR_LIST_BYTES_MAX && names + values <= XATTR_TOTAL_BYTES_MAX;
+    if !is_bounded || !xattrs.iter().all(is_sound) {
         return malformed("extended attributes are too large");
     }
-    Ok(xattrs)
+    let xattr = |(name, value): (Vec<u8>, Cow<'_, [u8]>)| Xattr {
+        name: name.into(),
+        value: value.into_owned().into(),
+    };
+    Ok(xattrs.into_iter().map(xattr).collect())
 }

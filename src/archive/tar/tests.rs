@@ -97,7 +97,7 @@ fn all_metadata_comes_back_whatever_its_size() {
             assert_eq!((found.user.as_slice(), found.mtime), (name.as_bytes(), node.mtime));
             assert_eq!((found.atime, found.links), (node.atime, node.links));
             assert_eq!((found.mode, found.changed_while_read), (0o4755, true));
-            assert_eq!(found.xattrs, node.xattrs);
+            assert_eq!(&*found.xattrs, node.xattrs.as_slice());
         }
     }
 }
@@ -236,6 +236,101 @@ fn extended_headers_are_bounded() {
     let mut header = Header::new(b'x');
     header.put_number(SIZE, 1 << 32);
     assert!(matches!(read_all(&header.sealed()), Err(TarError::Malformed(_))));
+}
+
+/// A header of these records, and no member.
+fn extended(kind: u8, records: &[(String, usize)]) -> Vec<u8> {
+    let mut all = Records::default();
+    for (keyword, bytes) in records {
+        all.push(keyword.as_str(), vec![b'x'; *bytes]);
+    }
+    let text = all.encode();
+    let mut header = Header::new(kind);
+    header.put_number(SIZE, text.len() as u64);
+    let mut bytes = [&header.sealed()[..], &text].concat();
+    bytes.resize(bytes.len().next_multiple_of(512), 0);
+    bytes
+}
+
+fn attribute(number: u32) -> String {
+    format!("SCHILY.xattr.user.{number}")
+}
+
+/// Fails unless reading ends with such a complaint.
+#[track_caller]
+fn is_damaged(bytes: &[u8], said: &str) {
+    let read = read_all(bytes);
+    let Err(TarError::Malformed(detail)) = &read else { panic!("{said}: {read:?}") };
+    assert!(detail.contains(said), "{said}: {detail}");
+}
+
+#[test]
+fn headers_before_one_member_are_bounded_together() {
+    let member = odd(&[], b'0', 0, b"");
+    for kind in [b'x', b'L', b'K'] {
+        let half = extended(kind, &[("unknown".to_owned(), 1500 << 10)]);
+        // As a name it would be too long in any case.
+        let read = read_all(&[half.repeat(2), member.clone()].concat());
+        assert!(read.is_ok() || matches!(read, Err(TarError::Unsafe(_)) if kind == b'L'));
+        is_damaged(&half.repeat(3), "too large");
+    }
+    // What comes again for each member is no more than before.
+    let one = [extended(b'x', &[("unknown".to_owned(), 3 << 20)]), member].concat();
+    let one = &one[..one.len() - 1024];
+    assert_eq!(read_all(&[one, one, one, &[0; 1024]].concat()).unwrap().len(), 3);
+}
+
+#[test]
+fn global_headers_hold_the_last_word_and_little_of_it() {
+    let member = odd(&[], b'0', 0, b"");
+    let global = |records: &[(String, usize)]| extended(b'g', records);
+    let name = |bytes| ("uname".to_owned(), bytes);
+    let (found, _) = only(&[global(&[name(7)]), global(&[name(9)]), member.clone()].concat());
+    assert_eq!(found.user, b"xxxxxxxxx");
+    let many = global(&[("comment".to_owned(), 3 << 20), ("path".to_owned(), 200)]).repeat(50);
+    assert!(read_all(&[many, member.clone()].concat()).is_ok());
+    is_damaged(&global(&[("linkpath".to_owned(), 70_000)]), "global headers are too large");
+    let few: Vec<_> = (0..20).map(|number| (attribute(number), 100)).collect();
+    assert_eq!(only(&[global(&few), member].concat()).0.xattrs.len(), 20);
+    let growing: Vec<u8> = (0..50).flat_map(|number| global(&[(attribute(number), 100)])).collect();
+    is_damaged(&growing, "global headers are too large");
+}
+
+#[test]
+fn a_member_has_no_more_attributes_than_linux_tells_of() {
+    let member = odd(&[], b'0', 0, b"");
+    let of = |count| {
+        let records: Vec<_> = (0..count).map(|number| (attribute(number), 0)).collect();
+        [extended(b'x', &records), member.clone()].concat()
+    };
+    assert_eq!(only(&of(6000)).0.xattrs.len(), 6000);
+    is_damaged(&of(7000), "extended attributes are too large");
+    // Each takes as long as its bytes, not as their square.
+    let begun = std::time::Instant::now();
+    is_damaged(&of(100_000), "extended attributes are too large");
+    let escaped = format!("SCHILY.xattr.user.{}", "%3D".repeat(1_000_000));
+    is_damaged(
+        &extended(b'x', &[(escaped, 0)]).into_iter().chain(member).collect::<Vec<_>>(),
+        "extended attributes are too large",
+    );
+    assert!(begun.elapsed().as_secs() < 30, "{:?}", begun.elapsed());
+    let acl = "user:1:r,".repeat(9000);
+    is_damaged(&odd(&[("SCHILY.acl.access", &acl)], b'0', 0, b""), "ACL makes no sense");
+}
+
+#[test]
+fn digits_have_no_sign() {
+    for (group, is_taken) in
+        [("0f".repeat(16), true), ("+f".repeat(16), false), (format!("+{}", "1".repeat(31)), false)]
+    {
+        let comment = format!("icecore links=2 group={group}");
+        let (found, _) = only(&odd(&[("comment", &comment)], b'0', 0, b""));
+        assert_eq!(found.links.is_some(), is_taken, "{group}");
+    }
+    let text =
+        |hex: &str| crate::archive::manifest::ByteText::Bytes { hex: hex.to_owned() }.bytes();
+    assert_eq!(text("0f"), Some(vec![15]));
+    assert_eq!((text("+f"), text("f")), (None, None));
 }
 
 proptest! {

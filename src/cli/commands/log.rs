@@ -80,14 +80,18 @@ fn show(
     }
     if let Some(mut follower) = follower {
         while context.signals.received().is_none() {
-            for event in follower.next_events()? {
+            let events = follower.next_events()?;
+            let has_more = !events.is_empty();
+            for event in events {
                 if event.sequence() > seen && query.filter.fits(&event) {
                     let unsealed = key.as_ref().and_then(|key| event.unsealed(key));
                     printer.event(unsealed.as_ref().unwrap_or(&event))?;
                 }
             }
-            printer.output.flush()?;
-            sleep(POLL);
+            if !has_more {
+                printer.output.flush()?;
+                sleep(POLL);
+            }
         }
         let ended = CommandError::Failed(String::new());
         return Err(context.signals.instead_of(ended));
