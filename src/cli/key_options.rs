@@ -10,7 +10,7 @@ use crate::cli::context::Context;
 use crate::cli::exit::{CommandError, exit_status};
 use crate::cli::exit::{NEWER, NO_REPOSITORY, REFUSED, WRONG_PASSWORD};
 use crate::cli::secrets::{self, SecretSource};
-use crate::crypto::{Credential, KdfCost};
+use crate::crypto::{Credential, KdfCost, KeyFile};
 
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct InitArguments {
@@ -29,7 +29,7 @@ pub(crate) struct InitArguments {
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct KeyOptions {
     /// What `key list` calls the password or key; not secret
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", value_parser = label)]
     pub(crate) label: String,
     /// Memory that trying a password takes [default: 64 MiB]
     #[arg(long, value_parser = size, value_name = "SIZE")]
@@ -39,15 +39,31 @@ pub(crate) struct KeyOptions {
     pub(crate) kdf_passes: Option<u32>,
 }
 
+fn label(text: &str) -> Result<String, &'static str> {
+    match KeyFile::is_label(text) {
+        true => Ok(text.to_owned()),
+        false => Err("a label has at most 256 bytes and no control codes"),
+    }
+}
+
 impl KeyOptions {
+    /// Whether anything was said.
+    pub(crate) fn is_given(&self) -> bool {
+        !self.label.is_empty() || self.kdf_memory.is_some() || self.kdf_passes.is_some()
+    }
+
     /// What trying the password will cost.
     pub(crate) fn cost(&self) -> Result<KdfCost, CommandError> {
-        let default = KdfCost::default();
+        self.cost_over(KdfCost::default())
+    }
+
+    /// The same, where nothing else is said as before.
+    pub(crate) fn cost_over(&self, before: KdfCost) -> Result<KdfCost, CommandError> {
         let memory_kib = self
             .kdf_memory
-            .map_or(default.memory_kib, |bytes| u32::try_from(bytes >> 10).unwrap_or(u32::MAX));
-        let passes = self.kdf_passes.unwrap_or(default.passes);
-        let cost = KdfCost { memory_kib, passes, ..default };
+            .map_or(before.memory_kib, |bytes| u32::try_from(bytes >> 10).unwrap_or(u32::MAX));
+        let passes = self.kdf_passes.unwrap_or(before.passes);
+        let cost = KdfCost { memory_kib, passes, ..before };
         cost.validate().map_err(|error| CommandError::Usage(error.to_string()))?;
         Ok(cost)
     }
@@ -77,7 +93,7 @@ impl NewSecret {
             password_command: self.new_password_command.clone(),
             key_file: self.new_key_file.clone(),
         };
-        match source.read(context)? {
+        match context.signals.end_at_once(|| source.read(context))? {
             Some(credential) => Ok(credential),
             None => secrets::ask_new(context),
         }

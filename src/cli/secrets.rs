@@ -62,11 +62,19 @@ impl SecretSource {
             key_file: path("ICECORE_KEY_FILE"),
         };
         if source.is_given() {
-            return source;
+            return source.first();
         }
         let password_file = credential("icecore.password");
         let key_file = credential("icecore.key").filter(|_| password_file.is_none());
         Self { password_file, key_file, ..Self::default() }
+    }
+
+    /// The first of what it names, in the order of the documentation.
+    fn first(self) -> Self {
+        let Self { password_file, password_command, key_file } = self;
+        let password_command = password_command.filter(|_| password_file.is_none());
+        let is_password = password_file.is_some() || password_command.is_some();
+        Self { key_file: key_file.filter(|_| !is_password), password_file, password_command }
     }
 
     /// Whether it names anything.
@@ -166,14 +174,16 @@ pub(crate) fn conceal() {
 
 /// Returns the credential that was given for the repository, without asking.
 pub(crate) fn given(context: &Context) -> Result<Option<Credential>, CommandError> {
+    // It may come from a pipe that nobody writes to, or a command that waits.
+    let read = |source: &SecretSource| context.signals.end_at_once(|| source.read(context));
     if context.secrets.is_given() {
-        return context.secrets.read(context);
+        return read(&context.secrets);
     }
     if let Some(password) = env::var_os("ICECORE_PASSWORD").filter(|text| !text.is_empty()) {
         conceal();
         return Ok(Some(Credential::Password(Zeroizing::new(password.into_vec()))));
     }
-    SecretSource::of_environment().read(context)
+    read(&SecretSource::of_environment())
 }
 
 /// The first line of a text, which must not be empty.
@@ -229,7 +239,8 @@ pub(crate) fn ask_new(context: &Context) -> Result<Credential, CommandError> {
     let Some(terminal) = prompt::asked_at() else {
         return Err(CommandError::Usage(
             "A new password or key is needed; give it by --password-file, --password-command or \
-             --key-file (for `key add` and `key change` with `--new-` before that)"
+             --key-file (for `key add`, `key change` and `key import` by --new-password-file and \
+             the like)"
                 .to_owned(),
         ));
     };

@@ -150,7 +150,7 @@ impl KeyFile {
         label: &str,
         created: &str,
     ) -> Result<Self, KeyFileError> {
-        if label.len() > LABEL_BYTES_MAX || label.chars().any(char::is_control) {
+        if !Self::is_label(label) {
             let text = format!("a label has at most {LABEL_BYTES_MAX} bytes and no control codes");
             return Err(KeyFileError::Form(text));
         }
@@ -173,6 +173,12 @@ impl KeyFile {
         }
         file.wrapped = wrapped.try_into().map_err(|_| KeyFileError::Wrong)?;
         Ok(file)
+    }
+
+    /// Whether people may call a key file so: at most 256 bytes, no control codes.
+    #[must_use]
+    pub fn is_label(text: &str) -> bool {
+        text.len() <= LABEL_BYTES_MAX && !text.chars().any(char::is_control)
     }
 
     /// Returns the master key, if the credential is the right one.

@@ -31,6 +31,8 @@ use crate::repository::layout::Layout;
 
 /// Key files of one repository at most: each costs a wrong password its work.
 const KEY_FILES_MAX: usize = 32;
+/// Files that are looked at: some more, since others may leave theirs beside them.
+const FILES_READ_MAX: usize = 64;
 /// Bytes of the random name of a key file.
 const NAME_BYTES: usize = 4;
 /// Most memory times passes, in KiB, of all key files together: some ninety seconds of a
@@ -79,8 +81,8 @@ impl Keyring {
                 continue;
             }
             let name = entry.file_name().to_string_lossy().into_owned();
-            if ring.files.len() + ring.damaged.len() >= KEY_FILES_MAX {
-                let detail = format!("there are more than {KEY_FILES_MAX} of them");
+            if ring.files.len() + ring.damaged.len() >= FILES_READ_MAX {
+                let detail = format!("there are more than {FILES_READ_MAX} of them");
                 return Err(RepositoryError::KeyFile { path: directory, detail });
             }
             match read_file(entry.path()) {
@@ -230,8 +232,12 @@ impl Keyring {
         let now = Self::read(&self.layout)?;
         let others = || now.files.iter().filter(|(name, _)| Some(&**name) != instead);
         let refused = |detail| Err(RepositoryError::KeyFile { path: directory.clone(), detail });
-        if others().count() >= KEY_FILES_MAX {
-            return refused(format!("there are {KEY_FILES_MAX} already; remove one first"));
+        if others().count() + now.damaged.len() >= KEY_FILES_MAX {
+            let damaged = now.damaged.len();
+            return refused(format!(
+                "there are {KEY_FILES_MAX} files already, {damaged} of them damaged; remove one \
+                 first"
+            ));
         }
         let work: u64 = others().map(|(_, file)| work_kib(file)).sum();
         let costs = credential.kind() == KeyKind::Password;
@@ -275,9 +281,17 @@ impl Keyring {
         label: &str,
     ) -> Result<String, RepositoryError> {
         let _lock = self.lock()?;
+        // Another process may have removed or changed it since it opened: whoever was
+        // shut out meanwhile must not come back by a new one.
+        if !Self::read(&self.layout)?.files.iter().any(|(name, _)| *name == unlocked.name) {
+            return Err(RepositoryError::NoSuchKey { name: unlocked.name.clone() });
+        }
         let instead = Some(&*unlocked.name);
         let name = self.write(&unlocked.master, credential, cost, label, instead)?;
-        self.delete(&unlocked.name)?;
+        if let Err(error) = self.delete(&unlocked.name) {
+            let _ = self.delete(&name);
+            return Err(error);
+        }
         Ok(name)
     }
 
@@ -459,5 +473,45 @@ mod tests {
         assert_eq!(work::take(), 0, "it is refused before it is paid");
         let by = Unlocked { master, name: "right".to_owned(), is_proven: false };
         assert!(ring.remove(&by, "costly4").is_ok());
+    }
+
+    #[test]
+    fn a_key_that_was_removed_meanwhile_is_not_changed_into_a_new_one() {
+        let place = tempfile::tempdir().unwrap();
+        let layout = Layout::new(place.path());
+        let master = MasterKey::generate().unwrap();
+        let ring = Keyring::read(&layout).unwrap();
+        for text in ["one", "other"] {
+            ring.add(&master, &password(text.as_bytes()), COST, text).unwrap();
+        }
+        let ring = Keyring::read(&layout).unwrap();
+        let unlocked = ring.unlock(&password(b"one")).unwrap();
+        ring.remove(&unlocked, &unlocked.name).unwrap();
+        let outcome = ring.replace(&unlocked, &password(b"new"), COST, "");
+        assert!(matches!(outcome, Err(RepositoryError::NoSuchKey { .. })), "{outcome:?}");
+        let ring = Keyring::read(&layout).unwrap();
+        assert_eq!(ring.files.len(), 1);
+        assert!(ring.unlock(&password(b"new")).is_err());
+    }
+
+    #[test]
+    fn a_directory_with_as_many_files_as_there_may_be_can_be_read_changed_and_cleaned() {
+        let place = tempfile::tempdir().unwrap();
+        let layout = Layout::new(place.path());
+        let master = MasterKey::generate().unwrap();
+        let ring = Keyring::read(&layout).unwrap();
+        ring.add(&master, &password(b"right"), COST, "").unwrap();
+        for number in 1..KEY_FILES_MAX {
+            fs::write(layout.keys().join(format!("notes{number}~")), "no key file").unwrap();
+        }
+        let ring = Keyring::read(&layout).unwrap();
+        let told = ring.add(&master, &password(b"more"), COST, "").unwrap_err().to_string();
+        assert!(told.contains("31 of them damaged"), "{told}");
+        let unlocked = ring.unlock(&password(b"right")).unwrap();
+        ring.replace(&unlocked, &password(b"new"), COST, "").unwrap();
+        let unlocked = Keyring::read(&layout).unwrap().unlock(&password(b"new")).unwrap();
+        ring.remove(&unlocked, "notes1~").unwrap();
+        ring.add(&master, &password(b"more"), COST, "").unwrap();
+        assert!(Keyring::read(&layout).unwrap().unlock(&password(b"more")).is_ok());
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::Locked;
-use crate::support::command::{Outcome, icecore, run, run_fed};
+use crate::support::command::{Outcome, icecore, run, run_fed, run_tool};
 use crate::support::encrypt::give_password;
 use crate::support::generate::file;
 
@@ -50,6 +50,9 @@ fn every_way_to_give_a_password_or_key_opens_the_repository() {
     run(list(&[]).env("ICECORE_PASSWORD_FILE", "first")).expect(0);
     run(list(&[]).env("ICECORE_PASSWORD_COMMAND", "echo first")).expect(0);
     run(list(&[]).env("ICECORE_KEY_FILE", "key")).expect(0);
+    // The first of the variables counts.
+    let mut both = list(&[]);
+    run(both.env("ICECORE_KEY_FILE", "no-such").env("ICECORE_PASSWORD_FILE", "first")).expect(0);
     let credentials = locked.place("credentials");
     locked.file("credentials/icecore.password", b"first");
     run(list(&[]).env("CREDENTIALS_DIRECTORY", &credentials)).expect(0);
@@ -318,6 +321,61 @@ fn whoever_demands_encryption_is_given_no_plain_repository() {
     run(locked.command(&["list"]).env("ICECORE_REQUIRE_ENCRYPTION", "0")).expect(0);
     fs::remove_dir_all(locked.repo()).unwrap();
     run(locked.command(&["init"]).arg(demand)).fails(14, &["--encrypt"]);
+}
+
+#[test]
+fn one_signal_ends_a_command_that_waits_for_its_password() {
+    let locked = Locked::new();
+    run_tool("mkfifo", [locked.place("pipe")]);
+    for words in [
+        &["list", "--password-file", "pipe"][..],
+        &["list", "--key-file", "pipe"],
+        &["list", "--password-command", "sleep 30"],
+        &["key", "import", "pipe"],
+    ] {
+        let command = locked.command(words);
+        let mut bounded = Command::new("timeout");
+        bounded.args(["--preserve-status", "--signal=TERM", "--kill-after=20", "1"]);
+        bounded.arg(command.get_program()).args(command.get_args());
+        bounded.current_dir(locked.scratch.path()).env_remove("ICECORE_PASSWORD");
+        assert_eq!(run(&mut bounded).code, 143, "{words:?}");
+    }
+}
+
+#[test]
+fn an_init_that_is_not_what_was_meant_makes_nothing() {
+    let locked = Locked::new();
+    fs::remove_dir_all(locked.repo()).unwrap();
+    for options in [
+        &["--label", "admin"][..],
+        &["--kdf-passes", "9"],
+        &["--encrypt", "--label", "new\nline"],
+        &["--encrypt", "--label", &"x".repeat(257)],
+    ] {
+        let words = [&["init"], options].concat();
+        run(&mut locked.command(&words)).expect(2);
+        assert!(!locked.repo().exists(), "{options:?}");
+    }
+}
+
+#[test]
+fn a_changed_password_costs_what_it_did_unless_something_else_is_said() {
+    let locked = Locked::new();
+    let cost = || {
+        let keys = locked.run("first", &["key", "list", "--json"]).expect(0).json();
+        let number = |field: &str| keys[0][field].as_u64().expect("a number");
+        (number("kdf_memory_bytes"), number("kdf_passes"))
+    };
+    let change = |password: &str, options: &[&str]| {
+        let new = ["key", "change", "--new-password-file", "second"];
+        locked.run(password, &[&new[..], options].concat()).expect(0);
+    };
+    change("first", &["--kdf-memory", "2MiB", "--kdf-passes", "5"]);
+    assert_eq!(cost(), (2 << 20, 5));
+    change("second", &[]);
+    assert_eq!(cost(), (2 << 20, 5));
+    change("second", &["--kdf-passes", "4"]);
+    assert_eq!(cost(), (2 << 20, 4));
 }
 
 #[test]

@@ -41,6 +41,13 @@ pub(crate) fn run(context: &Context, arguments: &InitArguments) -> Result<Outcom
                     .to_owned(),
             ));
         }
+        if arguments.key.is_given() {
+            return Err(CommandError::Usage(
+                "--label, --kdf-memory and --kdf-passes are for --encrypt; say it, or leave them \
+                 out"
+                .to_owned(),
+            ));
+        }
         if context.requires_encryption {
             return Err(CommandError::Refused(
                 "The repository would not be encrypted, which --require-encryption demands; say \

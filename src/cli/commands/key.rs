@@ -16,7 +16,7 @@ use crate::cli::exit::{CommandError, Outcome};
 use crate::cli::key_options::{KeyAction, NewSecret};
 use crate::cli::output::{Output, path_text};
 use crate::cli::secrets::conceal;
-use crate::crypto::{MasterKey, from_paper, to_paper};
+use crate::crypto::{KeyFile, MasterKey, from_paper, to_paper};
 use crate::repository::{Config, Keyring, Layout, RepositoryError, Unlocked};
 
 /// Bytes that are read of a key on paper at most.
@@ -79,13 +79,16 @@ fn change(
     new: &NewSecret,
     trail: &Trail<'_>,
 ) -> Result<Outcome, CommandError> {
-    let cost = new.options.cost()?;
+    // What is wrong on the command line is said first.
+    new.options.cost()?;
     let unlocked = unlocked(context)?;
-    let credential = new.read(context)?;
     let ring = Keyring::read(layout)?;
-    let before = ring.files.iter().find(|(name, _)| *name == unlocked.name);
+    let before = ring.files.iter().find(|(name, _)| *name == unlocked.name).map(|(_, file)| file);
+    let cost = before.and_then(KeyFile::cost).unwrap_or_default();
+    let cost = new.options.cost_over(cost)?;
+    let credential = new.read(context)?;
     let label = match new.options.label.as_str() {
-        "" => before.map(|(_, file)| file.label.clone()).unwrap_or_default(),
+        "" => before.map(|file| file.label.clone()).unwrap_or_default(),
         label => label.to_owned(),
     };
     let replace = || ring.replace(&unlocked, &credential, cost, &label);
@@ -150,7 +153,8 @@ fn import(
     trail: &Trail<'_>,
 ) -> Result<Outcome, CommandError> {
     let cost = new.options.cost()?;
-    let text = read_paper(context, file.filter(|file| *file != Path::new("-")))?;
+    let file = file.filter(|file| *file != Path::new("-"));
+    let text = context.signals.end_at_once(|| read_paper(context, file))?;
     let master: MasterKey = from_paper(&text).map_err(|error| {
         CommandError::Failed(format!("That is no key as `icecore key export` prints it: {error}"))
     })?;
