@@ -23,6 +23,8 @@ if cargo fuzz --version >/dev/null 2>&1 && rustup toolchain list | grep -q night
         ROCKSDB_LIB_DIR="$(dirname "$library")"
         export ROCKSDB_LIB_DIR ROCKSDB_STATIC=1
     fi
+    ICECORE_FUZZ_CORPUS="$PWD/fuzz/corpus" cargo test --release --locked --lib -- \
+        --exact fuzzing::tests::every_target_has_seeds_and_takes_them
     export CARGO_TARGET_DIR="$CARGO_TARGET_DIR/fuzz"
     for target in "${targets[@]}"; do
         say "cargo fuzz: $target for $seconds s"
