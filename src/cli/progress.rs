@@ -44,7 +44,8 @@ pub(crate) struct Terminal {
     bar: OnceLock<ProgressBar>,
     quiet: bool,
     signals: Signals,
-    start: Instant,
+    /// When there was something to show first.
+    start: OnceLock<Instant>,
     items: AtomicU64,
     bytes: AtomicU64,
     read_bytes: AtomicU64,
@@ -83,7 +84,7 @@ impl Terminal {
             bar: OnceLock::new(),
             quiet,
             signals,
-            start: Instant::now(),
+            start: OnceLock::new(),
             items: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             read_bytes: AtomicU64::new(0),
@@ -94,7 +95,13 @@ impl Terminal {
 
     /// Draws the bar from now on. Nobody is asked for anything behind that.
     pub(crate) fn start(&self) {
+        self.elapsed();
         self.bar();
+    }
+
+    /// How long it has been shown; what was told of that before is never more.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.start.get_or_init(Instant::now).elapsed()
     }
 
     fn bar(&self) -> Option<&ProgressBar> {
@@ -150,7 +157,7 @@ impl Terminal {
             Display::Json => STATUS_INTERVAL,
             Display::Nothing => return,
         };
-        let elapsed = self.start.elapsed();
+        let elapsed = self.elapsed();
         let mut shown = self.shown();
         if elapsed < shown.due + interval {
             return;

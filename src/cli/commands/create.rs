@@ -1,6 +1,7 @@
 //! `icecore create`: takes a snapshot.
 
 use std::ffi::OsStr;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -132,7 +133,7 @@ fn create(
     trail.record(record(&report, sources), outcome.code());
     let mut output = Output::new();
     if context.json {
-        output.json(&summary(&report))?;
+        output.json(&summary(&report, terminal.elapsed()))?;
     } else if !context.quiet {
         report.notes.iter().for_each(|note| context.note(note));
         print(&report, &mut output)?;
@@ -155,7 +156,7 @@ fn record(report: &CreateReport, sources: Vec<String>) -> Record {
     sources.into_iter().fold(record, Record::path)
 }
 
-fn summary(report: &CreateReport) -> Summary {
+fn summary(report: &CreateReport, duration: Duration) -> Summary {
     let (counters, changes) = (report.counters, report.changes);
     Summary {
         r#type: "summary",
@@ -183,7 +184,7 @@ fn summary(report: &CreateReport) -> Summary {
         errors: counters.errors,
         error_messages: report.errors.clone(),
         notes: report.notes.clone(),
-        seconds: report.duration.as_secs_f64(),
+        seconds: duration.as_secs_f64(),
     }
 }
 
