@@ -11,7 +11,7 @@ pub trait Monitor: Send + Sync {
     /// So many more items and bytes are done.
     fn advance(&self, _items: u64, _bytes: u64) {}
 
-    /// So many bytes of sources were read.
+    /// So many bytes of sources were read; told before what was made of them is done.
     fn read(&self, _bytes: u64) {}
 
     /// All there is to do, as far as is known: items and bytes.

@@ -190,7 +190,7 @@ impl ItemReader<'_> {
         }
         self.rate.take(size as usize, self.monitor);
         if size <= INLINE_CONTENT_BYTES_MAX as u64 && !is_linked {
-            return Ok(inline(&read_small(file, size as usize)?));
+            return Ok(self.inline(&read_small(file, size as usize)?));
         }
         let mut collector = Collector::new(self);
         let may_have_holes = status.allocated < size;
@@ -212,7 +212,7 @@ impl ItemReader<'_> {
             return Err(ReadFailure::Source(io::Error::other("it has no size, and no end")));
         }
         if bytes.is_empty() || (bytes.len() <= INLINE_CONTENT_BYTES_MAX && !is_linked) {
-            return Ok(inline(&bytes));
+            return Ok(self.inline(&bytes));
         }
         let mut collector = Collector::new(self);
         let mut cutter = Cutter::new(&self.chunker, 0);
@@ -220,11 +220,12 @@ impl ItemReader<'_> {
         cutter.cut(true, true, &mut collector).map_err(ReadFailure::Sink)?;
         Ok(collector.finish())
     }
-}
 
-fn inline(bytes: &[u8]) -> ItemBody {
-    let size = bytes.len() as u64;
-    ItemBody::Done(Kind::File(Content { size, sha256: None, body: Body::Inline(bytes.into()) }))
+    fn inline(&self, bytes: &[u8]) -> ItemBody {
+        let size = bytes.len() as u64;
+        self.monitor.read(size);
+        ItemBody::Done(Kind::File(Content { size, sha256: None, body: Body::Inline(bytes.into()) }))
+    }
 }
 
 /// The kind of an item that is neither a directory nor a regular file.
@@ -273,6 +274,7 @@ impl ContentSink for Collector<'_> {
     }
 
     fn chunk(&mut self, bytes: &[u8], is_only: bool) -> Result<(), Self::Error> {
+        self.reader.monitor.read(bytes.len() as u64);
         // The id of the only chunk is the hash of the file, unless ids are keyed.
         if !is_only && !self.has_holes {
             self.hash.get_or_insert_default().update(bytes);

@@ -245,6 +245,7 @@ impl ContentSink for &Emitter<'_> {
 
     fn owned_chunk(&mut self, plain: Vec<u8>, is_only: bool) -> Result<(), Stopped> {
         let bytes = plain.len();
+        self.reader.monitor.read(bytes as u64);
         self.budget.take(bytes)?;
         let (sender, result) = bounded(1);
         self.jobs.send(Job::Chunk(plain, sender)).map_err(|_| Stopped)?;

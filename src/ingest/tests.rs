@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::thread::sleep;
 
 use proptest::prelude::*;
@@ -225,7 +226,7 @@ fn a_dry_run_counts_what_the_real_one_stores_and_stores_nothing() {
 }
 
 /// Says that it was cancelled once so many bytes were read.
-struct CancelAfter(std::sync::atomic::AtomicU64);
+struct CancelAfter(AtomicU64);
 
 impl Monitor for CancelAfter {
     fn read(&self, bytes: u64) {
@@ -257,4 +258,38 @@ fn a_cancelled_run_leaves_no_snapshot_and_the_next_one_goes_on_from_there() {
     let read = report.changes.files_read;
     assert!(read < 2000, "{read} files of 2000 were read again");
     scene.assert_equals_source(&report);
+}
+
+/// Counts how often more was told to be done than was told to be read before.
+#[derive(Default)]
+struct Order {
+    read: AtomicU64,
+    done: AtomicU64,
+    breaches: AtomicU64,
+}
+
+impl Monitor for Order {
+    fn read(&self, bytes: u64) {
+        self.read.fetch_add(bytes, Ordering::SeqCst);
+    }
+
+    fn advance(&self, _items: u64, bytes: u64) {
+        let done = self.done.fetch_add(bytes, Ordering::SeqCst) + bytes;
+        let is_breach = done > self.read.load(Ordering::SeqCst);
+        self.breaches.fetch_add(is_breach.into(), Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn what_is_told_to_be_done_was_told_to_be_read_before() {
+    let scene = Scene::new();
+    let sizes = [1_u64, 100, 3000, 600_000, 9_000_000];
+    for (index, size) in sizes.iter().enumerate() {
+        fs::write(scene.source().join(format!("f{index}")), vec![7; *size as usize]).unwrap();
+    }
+    let order = Order::default();
+    create(&scene.writer, &scene.request(), &order).unwrap();
+    let total = sizes.iter().sum::<u64>();
+    let told = (order.read.into_inner(), order.done.into_inner(), order.breaches.into_inner());
+    assert_eq!(told, (total, total, 0));
 }

@@ -130,7 +130,6 @@ impl<'a, 'session> Builder<'a, 'session> {
             Event::Chunk(ticket, is_only) => {
                 let prepared = ticket.wait(self.budget)?;
                 self.reader.monitor.advance(0, ticket.bytes as u64);
-                self.reader.monitor.read(ticket.bytes as u64);
                 Ok(file(&mut self.state.file)?.chunk(self.session, prepared, is_only)?)
             }
             Event::Restart => {
@@ -202,7 +201,6 @@ impl<'a, 'session> Builder<'a, 'session> {
         if let Kind::File(content) = &kind {
             self.count_read(content.data_bytes());
             self.reader.monitor.advance(1, content.size);
-            self.reader.monitor.read(content.data_bytes());
             if let Some(identity) = identity {
                 let (metadata, content) = (metadata.clone(), content.clone());
                 self.state.linked.insert(identity, Linked { metadata, content, fingerprint });
