@@ -312,8 +312,10 @@ fn a_long_create_tells_its_progress_once_a_second_in_json() {
 fn a_short_create_tells_its_summary_only() {
     let place = Place::with(&["a"]);
     let outcome = run(place.command(&args!["--json"]).arg(".")).expect(0);
-    assert_eq!(outcome.text().lines().count(), 1, "{}", outcome.text());
     let summary = summary_of(&outcome);
+    // Unless the machine has much else to do.
+    let is_short = summary["seconds"].as_f64().expect("a number") < 1.0;
+    assert!(!is_short || outcome.text().lines().count() == 1, "{}", outcome.text());
     for field in ["notes", "error_messages"] {
         assert!(summary[field].is_array(), "{field} of {summary}");
     }

@@ -29,7 +29,7 @@ fn cost_of(child: Child, what: &str) -> (Cost, serde_json::Value) {
     let cost = Cost { read: field("rchar:"), written: field("wchar:") };
     let outcome = finish(child, what);
     assert_eq!(outcome.code, 0, "{what}: {}", outcome.error());
-    (cost, outcome.json())
+    (cost, outcome.last_json_line())
 }
 
 fn gc(repo: &Repo, max_unused: &str) -> (Cost, serde_json::Value) {

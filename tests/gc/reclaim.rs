@@ -99,7 +99,7 @@ fn a_dry_run_of_gc_says_what_would_go_and_changes_nothing() {
     let three = Three::new();
     three.repo.ok(["delete", &three.ids[1], "--yes"]);
     let before = three.repo.du();
-    let dry = three.repo.ok(["gc", "--dry-run", "--json", "--max-unused", "0"]).json();
+    let dry = three.repo.ok(["gc", "--dry-run", "--json", "--max-unused", "0"]).last_json_line();
     assert!(count_of(&dry, "freed_bytes") >= UNIQUE * 9 / 10, "{dry}");
     assert!(three.repo.du() + M > before, "a dry run freed space");
     let real = three.repo.gc();
@@ -119,7 +119,7 @@ fn a_little_garbage_is_left_in_place_and_counted_unless_told_otherwise() {
     std::fs::remove_file(source.join("to-go")).expect("it is there");
     repo.create(&source);
     repo.ok(["delete", &first, "--yes"]);
-    let report = repo.ok(["gc", "--json"]).json();
+    let report = repo.ok(["gc", "--json"]).last_json_line();
     assert!(count_of(&report, "unused_bytes") >= 100_000, "{report}");
     let report = repo.gc();
     assert!(count_of(&report, "freed_bytes") >= 90_000, "{report}");

@@ -42,7 +42,7 @@ fn files_stay_few_beside_a_mount_that_reads_on_and_every_snapshot_is_whole() {
         file(&source.join("changed"), format!("in round {round}").repeat(100).as_bytes());
         let outcome = repo.ok(args!["create", "--json", &source]);
         assert_eq!(outcome.error(), "", "nothing to remark in round {round}");
-        let id = id_of(&outcome.json());
+        let id = id_of(&outcome.last_json_line());
         if round == SNAPSHOTS / 2 {
             cp_copy(&source, &scratch.join("middle"));
             middle = Some(id);

@@ -24,7 +24,7 @@ const TIMES: [&str; 4] = [
 fn a_range_of_time_takes_whole_days_and_both_ends_can_be_open() {
     let (past, ids) = Past::of(&TIMES);
     let chosen = |options: &[&str]| {
-        let json = past.repo.ok(["delete", "-n", "--json"].iter().chain(options)).json();
+        let json = past.repo.ok(["delete", "-n", "--json"].iter().chain(options)).last_json_line();
         let chosen = ids_in(&json, "deleted");
         ids.iter().map(|id| if chosen.contains(id) { 'x' } else { '.' }).collect::<String>()
     };
@@ -52,7 +52,7 @@ fn a_tag_or_host_means_all_that_have_it_and_a_name_only_one() {
     ids.push(past.take(TIMES[2], &["--tag", "a"]));
     ids.push(past.take(TIMES[3], &["--tag", "a", "--host", "db"]));
     let dry = |options: &[&str]| {
-        let json = past.repo.ok(["delete", "-n", "--json"].iter().chain(options)).json();
+        let json = past.repo.ok(["delete", "-n", "--json"].iter().chain(options)).last_json_line();
         ids_in(&json, "deleted").len()
     };
     assert_eq!(dry(&["a"]), 1);

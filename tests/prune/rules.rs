@@ -19,10 +19,10 @@ const TIMES: [&str; 5] = [
 #[test]
 fn prune_removes_what_no_rule_keeps_and_nothing_else_and_a_second_time_nothing() {
     let (past, ids) = Past::of(&TIMES);
-    let said = past.repo.ok(["prune", "--keep-daily", "2", "--yes", "--json"]).json();
+    let said = past.repo.ok(["prune", "--keep-daily", "2", "--yes", "--json"]).last_json_line();
     assert_eq!(ids_in(&said, "removed"), [&ids[0][..], &ids[1], &ids[3]]);
     assert_eq!(past.repo.ids(), [&ids[2][..], &ids[4]]);
-    let again = past.repo.ok(["prune", "--keep-daily", "2", "--yes", "--json"]).json();
+    let again = past.repo.ok(["prune", "--keep-daily", "2", "--yes", "--json"]).last_json_line();
     assert_eq!((ids_in(&again, "removed").len(), count_of(&again, "kept")), (0, 2));
     // Nothing to remove is nothing to ask for.
     past.repo.ok(["prune", "--keep-daily", "2"]);
@@ -43,7 +43,7 @@ fn a_dry_run_says_of_each_snapshot_which_rules_keep_it_and_changes_nothing() {
     assert!(line(&ids[3]).ends_with("remove  no rule keeps it"), "{text}");
     assert!(line(&ids[4]).ends_with("keep    last daily"), "{text}");
     assert!(text.contains("host web, sources") && text.contains("Would remove 1 of 5"), "{text}");
-    let json = past.repo.ok(rules.iter().chain(&["--json"])).json();
+    let json = past.repo.ok(rules.iter().chain(&["--json"])).last_json_line();
     assert_eq!(json["dry_run"], true);
     assert_eq!(ids_in(&json, "removed"), [ids[3].clone()]);
     let rows = json["snapshots"].as_array().expect("a list");
@@ -111,7 +111,7 @@ fn groups_are_judged_alone_and_filters_leave_the_others_out() {
     ids.push(past.take("2026-03-05T00:00:00Z", &["--host", "db", "--tag", "big"]));
     let removed = |options: &[&str]| {
         let rules = ["prune", "-n", "--json", "--keep-last", "1"];
-        ids_in(&past.repo.ok(rules.iter().chain(options)).json(), "removed")
+        ids_in(&past.repo.ok(rules.iter().chain(options)).last_json_line(), "removed")
     };
     assert_eq!(removed(&[]), [&ids[0][..], &ids[2]]);
     assert_eq!(removed(&["--group-by", ""]), ids[..3]);
@@ -129,18 +129,18 @@ fn days_are_those_of_the_zone() {
     let (past, ids) = Past::of(&["2026-03-02T22:30:00Z", "2026-03-02T23:30:00Z"]);
     let removed = |zone: &str| {
         let options = args!["prune", "-n", "--json", "--keep-daily", "1", "--time-zone", zone];
-        ids_in(&past.repo.ok(options).json(), "removed").len()
+        ids_in(&past.repo.ok(options).last_json_line(), "removed").len()
     };
     let kept_of_two = |zone: &str| {
         let options = args!["prune", "-n", "--json", "--keep-daily", "2", "--time-zone", zone];
-        let json = past.repo.ok(options).json();
+        let json = past.repo.ok(options).last_json_line();
         json["snapshots"][0]["rules"].clone()
     };
     assert_eq!((removed("UTC"), removed("Europe/Berlin")), (1, 1));
     assert_eq!(kept_of_two("UTC"), serde_json::json!(["oldest-daily"]));
     assert_eq!(kept_of_two("Europe/Berlin"), serde_json::json!(["daily"]));
     let mut local = past.repo.command(["prune", "-n", "--json", "--keep-daily", "2"]);
-    let json = run(local.env("TZ", "Europe/Berlin")).expect(0).json();
+    let json = run(local.env("TZ", "Europe/Berlin")).expect(0).last_json_line();
     assert_eq!(json["snapshots"][0]["rules"], serde_json::json!(["daily"]), "{ids:?}");
 }
 
@@ -158,7 +158,8 @@ fn a_policy_of_the_configuration_has_the_rules_and_the_command_line_wins() {
         let mut command = crate::support::repo::plain_command();
         run(command.args(args!["prune", "--json", "-n", "--config", &config]).args(options))
     };
-    let removed = |options: &[&str]| ids_in(&prune(options).expect(0).json(), "removed").len();
+    let removed =
+        |options: &[&str]| ids_in(&prune(options).expect(0).last_json_line(), "removed").len();
     assert_eq!(removed(&["--policy", "standard"]), 2);
     assert_eq!(removed(&["--policy", "quarter"]), 0);
     let wins = ["--policy", "standard", "--keep-daily", "1", "--keep-weekly", "1"];
@@ -189,7 +190,7 @@ fn with_gc_the_space_returns_at_once() {
 fn a_snapshot_of_the_future_stays_and_takes_no_place() {
     let (past, mut ids) = Past::of(&TIMES);
     ids.push(past.take("2199-01-01T00:00:00Z", &[]));
-    let json = past.repo.ok(["prune", "--keep-last", "1", "--yes", "--json"]).json();
+    let json = past.repo.ok(["prune", "--keep-last", "1", "--yes", "--json"]).last_json_line();
     let rules: BTreeMap<&str, &serde_json::Value> = json["snapshots"]
         .as_array()
         .expect("a list")

@@ -13,7 +13,7 @@ fn tags_are_added_removed_and_set_and_everything_shows_them() {
     let one = past.take(TIMES[0], &["--tag", "nightly", "--tag", "x"]);
     let two = past.take(TIMES[1], &[]);
     let said = past.repo.ok(["tag", "x", &two[..12], "--add", "kept", "--remove", "x", "--json"]);
-    assert_eq!(said.json()["snapshots"].as_array().map(Vec::len), Some(2));
+    assert_eq!(said.last_json_line()["snapshots"].as_array().map(Vec::len), Some(2));
     let tags = |id: &str| past.repo.ok(["show", id, "--json"]).json()["tags"].clone();
     assert_eq!(tags(&one), serde_json::json!(["nightly", "kept"]));
     assert_eq!(tags(&two), serde_json::json!(["kept"]));

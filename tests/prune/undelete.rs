@@ -18,7 +18,7 @@ fn deleted_snapshots_are_listed_and_come_back_whole() {
     assert!(deleted[0]["deleted"].as_str().is_some_and(|time| time.contains('T')));
     assert!(past.repo.ok(["list", "--deleted"]).text().contains(&ids[0][..12]));
     past.repo.run(["show", &ids[0]]).fails(1, &[&ids[0]]);
-    let said = past.repo.ok(["undelete", &ids[0][..10], "--json"]).json();
+    let said = past.repo.ok(["undelete", &ids[0][..10], "--json"]).last_json_line();
     assert_eq!(ids_in(&said, "undeleted"), ids[..1]);
     past.repo.ok(["undelete", "--all"]);
     assert_eq!(past.repo.list_json(), before);
