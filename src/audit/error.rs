@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::crypto::RandomnessError;
+
 /// A failure of the audit log. It never makes anything else fail.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -13,6 +15,9 @@ pub enum AuditError {
         /// Where one was looked for.
         path: PathBuf,
     },
+    /// An event cannot be named.
+    #[error("Cannot go on: {0}")]
+    Randomness(#[from] RandomnessError),
     /// A file of the log cannot be used.
     #[error("Cannot {action} {path:?}: {source}")]
     Io {

@@ -5,9 +5,6 @@
 //! with fields of later versions can be checked by this one.
 
 use std::fmt;
-use std::fs::File;
-use std::io::Read as _;
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -19,7 +16,7 @@ use crate::base::hash::{Digest256, StreamHash};
 use crate::base::id::{SnapshotId, hex, parse_hex};
 use crate::base::limits::EVENT_BYTES_MAX;
 use crate::base::time::{Timestamp, parse_expression};
-use crate::crypto::SealingKey;
+use crate::crypto::{SealingKey, random};
 
 /// Precedes what is hashed.
 const TAG: &[u8] = b"icecore event 1\0";
@@ -463,9 +460,5 @@ fn digest(previous: &Digest256, text: &[u8]) -> Digest256 {
 }
 
 fn random_id() -> Result<String, AuditError> {
-    let source = Path::new("/dev/urandom");
-    let mut id = [0_u8; 16];
-    let read = File::open(source).and_then(|mut file| file.read_exact(&mut id));
-    read.map_err(AuditError::io("read", source))?;
-    Ok(hex(&id))
+    Ok(hex(&random::<16>()?))
 }

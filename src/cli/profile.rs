@@ -27,6 +27,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::base::files::with_inherited_umask;
+use crate::base::format::one_line;
 use crate::cli::create_options::CreateOptions;
 use crate::cli::exit::CommandError;
 use crate::cli::log_rules::LogRules;
@@ -142,7 +143,7 @@ impl Profile {
         for key in ["sources", "hooks"] {
             own.extend(table.remove(key).map(|value| (key.to_owned(), value)));
         }
-        let in_profile = |error: toml::de::Error| format!("profile {name:?}: {}", one_line(&error));
+        let in_profile = |error: toml::de::Error| format!("profile {name:?}: {}", message(&error));
         check_each::<CreateOptions>(&table, "profile", name)?;
         let own: OwnKeys = own.try_into().map_err(in_profile)?;
         let options: CreateOptions = table.try_into().map_err(in_profile)?;
@@ -169,7 +170,7 @@ fn parse_policy(text: &str, name: &str) -> Result<(Place, PolicyOptions), String
     let place = Place::take(&mut table, config.place).map_err(in_table)?;
     check_each::<PolicyOptions>(&table, "policy", name)?;
     let options = table.try_into();
-    Ok((place, options.map_err(|error| format!("policy {name:?}: {}", one_line(&error)))?))
+    Ok((place, options.map_err(|error| format!("policy {name:?}: {}", message(&error)))?))
 }
 
 /// The parts of a configuration file.
@@ -182,7 +183,7 @@ struct Config {
 
 impl Config {
     fn parse(text: &str) -> Result<Self, String> {
-        let mut config: toml::Table = text.parse().map_err(|error| one_line(&error))?;
+        let mut config: toml::Table = text.parse().map_err(|error| message(&error))?;
         let place = Place::take(&mut config, Place::default())?;
         let mut take_table = |key| match config.remove(key) {
             Some(toml::Value::Table(table)) => Ok(table),
@@ -191,7 +192,7 @@ impl Config {
         };
         let (profiles, policies) = (take_table("profiles")?, take_table("policies")?);
         let log = take_table("log")?.try_into();
-        let log = log.map_err(|error| format!("log: {}", one_line(&error)))?;
+        let log = log.map_err(|error| format!("log: {}", message(&error)))?;
         match config.keys().next() {
             Some(key) => Err(format!("there is no key {key:?}")),
             None => Ok(Self { place, profiles, policies, log }),
@@ -225,7 +226,7 @@ fn check_each<T: DeserializeOwned>(
     for (key, value) in table {
         let alone = toml::Table::from_iter([(key.clone(), value.clone())]);
         if let Err(error) = alone.try_into::<T>() {
-            return Err(format!("{what} {name:?}, {key}: {}", one_line(&error)));
+            return Err(format!("{what} {name:?}, {key}: {}", message(&error)));
         }
     }
     Ok(())
@@ -256,8 +257,8 @@ fn is_ours_alone(file: &Path) -> bool {
     })
 }
 
-fn one_line(error: &toml::de::Error) -> String {
-    error.message().replace('\n', " ")
+fn message(error: &toml::de::Error) -> String {
+    one_line(error.message())
 }
 
 /// Runs shell commands one after another until one fails. What they print goes

@@ -48,6 +48,7 @@ fn of_repository(error: &RepositoryError) -> Errno {
         | RepositoryError::LastKey
         | RepositoryError::NotRepaired { .. }
         | RepositoryError::NoKeys { .. }
+        | RepositoryError::Randomness(_)
         | RepositoryError::Seal(_)
         | RepositoryError::Manifest(_) => Errno::EIO,
     }

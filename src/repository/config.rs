@@ -13,7 +13,7 @@ use crate::base::hash::Digest256;
 use crate::base::id::{hex, parse_hex};
 use crate::base::limits::CONFIG_BYTES_MAX;
 use crate::chunking::ChunkerConfig;
-use crate::crypto::MasterKey;
+use crate::crypto::{MasterKey, random};
 use crate::repository::error::RepositoryError;
 use crate::repository::layout::Layout;
 
@@ -77,12 +77,7 @@ impl Config {
     /// # Errors
     /// Fails if the system gives no randomness.
     pub fn generate(chunker: ChunkerConfig) -> Result<Self, RepositoryError> {
-        let source = Path::new("/dev/urandom");
-        let mut id = Digest256::default();
-        fs::File::open(source)
-            .and_then(|mut file| file.read_exact(&mut id))
-            .map_err(RepositoryError::io("read", source))?;
-        Ok(Self { id, chunker, encryption: None })
+        Ok(Self { id: random()?, chunker, encryption: None })
     }
 
     /// The same, encrypted under a master key.

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::base::name::printable;
+use crate::crypto::RandomnessError;
 use crate::dag::DagError;
 use crate::store::StoreError;
 
@@ -92,6 +93,9 @@ pub enum RepositoryError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Nothing can be named or encrypted.
+    #[error("Cannot go on: {0}")]
+    Randomness(#[from] RandomnessError),
     /// An object is not in the store.
     #[error("Damage: {kind} {id} is missing from the repository")]
     Missing {
