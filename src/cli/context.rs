@@ -23,6 +23,8 @@ use crate::crypto::{KeyKind, MasterKey};
 use crate::repository::{Keyring, Layout, Reader, RepositoryError, Unlocked, Writer, is_encrypted};
 
 const NOT_CONFIRMED: &str = "Not confirmed; nothing was changed";
+/// How often whoever sits at the terminal is asked for the password, as elsewhere.
+const PROMPTS_MAX: u32 = 3;
 
 /// What every command needs.
 #[derive(Clone)]
@@ -308,19 +310,24 @@ pub(crate) fn unlock(context: &Context) -> Result<Option<Unlocked>, CommandError
     if ring.files.is_empty() && ring.damaged.is_empty() {
         return Err(RepositoryError::NoKeys { path: context.repository.clone() }.into());
     }
-    let credential = match given {
-        Some(credential) => Some(credential),
-        None if ring.takes(KeyKind::Password) => secrets::ask(context)?,
-        None => None,
-    };
-    let locked = || RepositoryError::Locked { path: context.repository.clone() };
-    let credential = credential.ok_or_else(locked)?;
-    context.go_on()?;
-    let outcome = context.signals.end_at_once(|| ring.unlock(&credential));
-    if let Err(RepositoryError::WrongPassword { what, .. }) = &outcome {
-        audit::password_refused(context, what);
+    let is_asked = given.is_none() && ring.takes(KeyKind::Password);
+    let mut credential = if is_asked { secrets::ask(context, false)? } else { given };
+    let mut tries = if is_asked { PROMPTS_MAX } else { 1 };
+    loop {
+        let locked = || RepositoryError::Locked { path: context.repository.clone() };
+        let tried = credential.ok_or_else(locked)?;
+        context.go_on()?;
+        tries -= 1;
+        let outcome = context.signals.end_at_once(|| ring.unlock(&tried));
+        if let Err(RepositoryError::WrongPassword { what, .. }) = &outcome {
+            audit::password_refused(context, what);
+            if tries > 0 {
+                credential = secrets::ask(context, true)?;
+                continue;
+            }
+        }
+        return Ok(Some(outcome?));
     }
-    Ok(Some(outcome?))
 }
 
 /// What whoever demands encryption is told of a repository without.

@@ -73,7 +73,7 @@ fn wait(context: &Context, quiet: &Quiet<'_>, prompt: &str) -> Result<(), Comman
     let timeout = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
     loop {
         if let Some(signal) = context.signals.received() {
-            let what = "No password was given; nothing was changed".to_owned();
+            let what = "No password was given".to_owned();
             return Err(CommandError::Signalled { what, signal });
         }
         if quiet.resume()? {

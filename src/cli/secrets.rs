@@ -13,6 +13,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read};
 use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -113,9 +114,11 @@ impl SecretSource {
             conceal();
         }
         if let Some(file) = &self.key_file {
+            warn_if_public(context, file);
             return read_key(file).map(Some);
         }
         if let Some(file) = &self.password_file {
+            warn_if_public(context, file);
             return password(context, &read(file)?, &path_text(file)).map(Some);
         }
         let Some(command) = &self.password_command else { return Ok(None) };
@@ -200,6 +203,15 @@ fn password(context: &Context, text: &[u8], place: &str) -> Result<Credential, C
     Ok(Credential::Password(Zeroizing::new(line.to_vec())))
 }
 
+/// Tells whoever keeps a secret where everybody can read it.
+fn warn_if_public(context: &Context, file: &Path) {
+    let Ok(metadata) = file.metadata() else { return };
+    if metadata.is_file() && metadata.mode() & 0o004 != 0 {
+        let shown = path_text(file);
+        context.note(&format!("Every user can read {shown}; `chmod 600 {shown}` keeps it secret"));
+    }
+}
+
 fn read(file: &Path) -> Result<Zeroizing<Vec<u8>>, CommandError> {
     let shown = path_text(file);
     let bytes = File::open(file).and_then(bounded);
@@ -226,11 +238,13 @@ fn read_key(file: &Path) -> Result<Credential, CommandError> {
     })
 }
 
-/// Asks whoever sits at the terminal for the password of the repository. Nothing if
-/// nobody does.
-pub(crate) fn ask(context: &Context) -> Result<Option<Credential>, CommandError> {
+/// Asks whoever sits at the terminal for the password of the repository, and tells that
+/// the one before was wrong if so. Nothing if nobody does.
+pub(crate) fn ask(context: &Context, again: bool) -> Result<Option<Credential>, CommandError> {
     let Some(terminal) = prompt::asked_at() else { return Ok(None) };
-    let prompt = format!("Password of the repository {}: ", path_text(&context.repository));
+    let before = if again { "That is not its password. " } else { "" };
+    let repository = path_text(&context.repository);
+    let prompt = format!("{before}Password of the repository {repository}: ");
     ask_line(context, &terminal, &prompt).map(Credential::Password).map(Some)
 }
 
@@ -260,7 +274,7 @@ fn ask_line(
     conceal();
     let line = prompt::ask(context, terminal, prompt)?;
     if line.is_empty() {
-        let problem = "An empty password is none; nothing was changed";
+        let problem = "An empty password is none";
         return Err(CommandError::Refused(problem.to_owned()));
     }
     Ok(line)

@@ -313,8 +313,11 @@ impl Keyring {
         Ok(name)
     }
 
-    /// The name of the one key file that begins so, damaged ones included.
-    fn find(&self, prefix: &str) -> Result<String, RepositoryError> {
+    /// The name of the one key file that is called or begins so, damaged ones included.
+    ///
+    /// # Errors
+    /// Fails unless there is just one.
+    pub fn find(&self, prefix: &str) -> Result<String, RepositoryError> {
         let damaged = self.damaged.iter().filter_map(|error| match error {
             RepositoryError::KeyFile { path, .. } => {
                 path.file_name().map(|name| name.to_string_lossy().into_owned())
@@ -322,9 +325,11 @@ impl Keyring {
             _ => None,
         });
         let names = self.files.iter().map(|(name, _)| name.clone()).chain(damaged);
-        let mut found = names.filter(|name| !prefix.is_empty() && name.starts_with(prefix));
-        match (found.next(), found.next()) {
-            (Some(name), None) => Ok(name),
+        let is_meant = |name: &String| !prefix.is_empty() && name.starts_with(prefix);
+        let found: Vec<_> = names.filter(is_meant).collect();
+        match found.as_slice() {
+            [name] => Ok(name.clone()),
+            several if several.iter().any(|name| name == prefix) => Ok(prefix.to_owned()),
             _ => Err(RepositoryError::NoSuchKey { name: prefix.to_owned() }),
         }
     }

@@ -23,7 +23,7 @@ fn key_names(locked: &Locked) -> Vec<String> {
 
 impl Locked {
     /// The name of the key file that a password alone opens.
-    fn unlocking(&self, password: &str) -> String {
+    pub(super) fn unlocking(&self, password: &str) -> String {
         let names = key_names(self);
         let keys = self.repo().join("keys");
         let opens = |name: &&String| {
@@ -93,6 +93,31 @@ fn a_wrong_password_or_key_is_one_line_code_12_and_an_event() {
 }
 
 #[test]
+fn a_password_or_key_that_everybody_can_read_is_used_and_told() {
+    let locked = Locked::new();
+    locked.run("first", &["key", "add", "--new-key-file", "key"]).expect(0);
+    locked.create(&[]);
+    let set = |name: &str, mode| {
+        fs::set_permissions(locked.place(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for (option, name) in [("--password-file", "first"), ("--key-file", "key")] {
+        let told = |words: &[&str]| {
+            run(&mut locked.command(&[&["list", option, name][..], words].concat()))
+                .expect(0)
+                .error()
+        };
+        for mode in [0o600, 0o640, 0o400] {
+            set(name, mode);
+            assert_eq!(told(&[]), "", "{mode:o}");
+        }
+        set(name, 0o644);
+        let expected = format!("icecore: Every user can read {name}; `chmod 600");
+        assert!(told(&[]).starts_with(&expected), "{}", told(&[]));
+        assert_eq!(told(&["-q"]), "");
+    }
+}
+
+#[test]
 fn passwords_are_added_changed_and_removed_without_touching_the_data() {
     let locked = Locked::new();
     let id = locked.create(&[]);
@@ -115,7 +140,7 @@ fn passwords_are_added_changed_and_removed_without_touching_the_data() {
         assert!(locked.run(name, &["list"]).expect(0).text().contains(&id[..12]));
     }
     // Only the first line of `second` is the password.
-    file(&locked.place("third"), b"third");
+    locked.file("third", b"third");
     let change = ["key", "change", "--new-password-file", "third", "--kdf-memory", "1MiB"];
     locked.run("second", &change).expect(0);
     locked.run("second", &["list"]).ends(12, &["wrong password"]);

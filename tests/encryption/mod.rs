@@ -12,6 +12,7 @@ mod same;
 mod secrecy;
 mod tampering;
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -51,6 +52,9 @@ impl Locked {
         let path = self.place(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         file(&path, content);
+        // Of secrets that everybody can read it tells.
+        let permissions = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(&path, permissions).unwrap();
     }
 
     fn repo(&self) -> PathBuf {

@@ -33,22 +33,43 @@ fn what_is_typed_at_the_prompt_opens_and_is_not_shown() {
 }
 
 #[test]
-fn a_wrong_password_at_the_prompt_ends_with_12_and_is_logged() {
+fn a_third_wrong_password_at_the_prompt_ends_with_12_and_each_is_logged() {
     let locked = Locked::new();
     let mut terminal = Terminal::start(&locked.line("list"));
     terminal.wait_for(ASKED);
     terminal.keys("frist\n");
+    for _ in 0..2 {
+        terminal.wait_for("That is not its password. Password of the repository");
+        terminal.wait_for(ASKED);
+        terminal.keys("frist\n");
+    }
     let (code, shown) = terminal.end();
     assert_eq!(code, 12, "{shown}");
+    assert_eq!(shown.matches("Password of").count(), 3, "{shown}");
     assert!(shown.contains("Wrong password") && !shown.contains("frist"), "{shown}");
     let events = run(&mut locked.command(&["log", "--json"])).expect(0).text();
-    assert_eq!(events.matches("backup.password.refused").count(), 1, "{events}");
+    assert_eq!(events.matches("backup.password.refused").count(), 3, "{events}");
     let mut terminal = Terminal::start(&locked.line("list"));
     terminal.wait_for(ASKED);
     terminal.keys("\n");
     let (code, shown) = terminal.end();
     assert_eq!(code, 14, "{shown}");
     assert!(shown.contains("empty"), "{shown}");
+}
+
+#[test]
+fn after_a_wrong_password_at_the_prompt_the_right_one_opens() {
+    let locked = Locked::new();
+    let id = locked.create(&[]);
+    let mut terminal = Terminal::start(&locked.line("list"));
+    terminal.wait_for(ASKED);
+    terminal.keys("frist\n");
+    terminal.wait_for("That is not its password.");
+    terminal.wait_for(ASKED);
+    terminal.keys("first\n");
+    let (code, shown) = terminal.end();
+    assert_eq!(code, 0, "{shown}");
+    assert!(shown.contains(&id[..12]) && !shown.contains("Wrong"), "{shown}");
 }
 
 #[test]
@@ -182,4 +203,27 @@ fn whoever_sits_at_the_terminal_is_asked_there_though_streams_lead_elsewhere() {
     let elsewhere = format!("{} </dev/null 2>&1 | cat", locked.line("list"));
     let (_, shown) = Terminal::start(&format!("({elsewhere}) </dev/null | cat")).end();
     assert!(shown.contains("give its password") && !shown.contains(ASKED), "{shown}");
+}
+
+#[test]
+fn who_removes_a_key_is_told_which_one_it_is() {
+    let locked = Locked::new();
+    let add = ["key", "add", "--new-key-file", "key", "--label", "cron", "--json"];
+    let added = locked.run("first", &add).expect(0).json();
+    let added = added["key"].as_str().unwrap();
+    let first = locked.unlocking("first");
+    for (key, facts) in
+        [(added, ", \"cron\")? [y/N] "), (first.as_str(), ", the one that you use now)? [y/N] ")]
+    {
+        let words = format!("key remove {} --password-file first", &key[..6]);
+        let line = format!("cd {}; {}", locked.scratch.path().display(), locked.line(&words));
+        let mut terminal = Terminal::start(&line);
+        terminal.wait_for(facts);
+        assert!(terminal.shown().contains(&format!("Remove the key {key} (")), "{key}");
+        assert!(terminal.shown().contains(", made 20"), "{}", terminal.shown());
+        terminal.keys("n\n");
+        let (code, shown) = terminal.end();
+        assert_eq!(code, 14, "{shown}");
+        locked.run("first", &["list"]).expect(0);
+    }
 }

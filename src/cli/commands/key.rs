@@ -9,6 +9,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::audit::{EventKind, Record};
+use crate::base::name::printable;
 use crate::cli::audit::{Trail, audited};
 use crate::cli::commands::key_list;
 use crate::cli::context::{Context, unlock};
@@ -107,9 +108,26 @@ fn remove(
     // Only who can read the repository may say who else can.
     let unlocked = unlocked(context)?;
     let ring = Keyring::read(layout)?;
-    context.confirm(&format!("Remove the key {key}?"), yes)?;
-    let name = ring.remove(&unlocked, key)?;
+    let name = ring.find(key)?;
+    context.confirm(&format!("Remove the key {}?", described(&ring, &name, &unlocked)), yes)?;
+    let name = ring.remove(&unlocked, &name)?;
     tell(context, trail, EventKind::KeyRemoved, &name, "Removed the key")
+}
+
+/// A key in words, for whoever is asked whether that is the one.
+fn described(ring: &Keyring, name: &str, used: &Unlocked) -> String {
+    let Some((_, file)) = ring.files.iter().find(|(other, _)| other == name) else {
+        return format!("{} (damaged)", printable(name.as_bytes()));
+    };
+    let [created, label] = [&file.created, &file.label].map(|text| printable(text.as_bytes()));
+    let mut facts = format!("{}, made {created:.19}", file.kind.name());
+    if !label.is_empty() {
+        facts.push_str(&format!(", \"{label}\""));
+    }
+    if name == used.name {
+        facts.push_str(", the one that you use now");
+    }
+    format!("{} ({facts})", printable(name.as_bytes()))
 }
 
 fn export(context: &Context, trail: &Trail<'_>) -> Result<Outcome, CommandError> {
