@@ -63,6 +63,23 @@ fn every_command_that_changes_or_reads_out_a_repository_is_in_the_log() {
 }
 
 #[test]
+fn what_a_restore_in_place_saves_before_is_in_the_log_with_its_target_and_code() {
+    let fixture = Fixture::plain();
+    let (repo, source) = (&fixture.repo, &fixture.source);
+    let file = source.join("directory-0/file-1");
+    std::fs::write(&file, "edited").expect("it can be written");
+    repo.ok(args!["restore", &fixture.id, "--in-place", "--yes"]);
+    assert_eq!(types(repo)[2..], ["snapshot.created", "snapshot.restored"]);
+    let saved = &events(repo)[2];
+    let ids = repo.ids();
+    let rollback = ids.iter().find(|id| **id != fixture.id).expect("there are two");
+    assert_eq!(saved["subject"]["snapshots"], json!([rollback]));
+    assert_eq!(saved["subject"]["paths"].as_array().map(Vec::len), Some(1), "{saved}");
+    assert_eq!(saved["payload"]["exit_code"], 0, "{saved}");
+    assert!(saved["payload"]["duration_ms"].is_u64(), "{saved}");
+}
+
+#[test]
 fn partial_busy_and_interrupted_runs_are_in_the_log_with_their_codes() {
     let fixture = Fixture::plain();
     let (repo, source) = (&fixture.repo, &fixture.source);

@@ -7,7 +7,7 @@ use crate::audit::{EventKind, Record};
 use crate::base::format;
 use crate::base::progress::Monitor;
 use crate::base::time::{Timestamp, parse_expression};
-use crate::cli::audit::audited;
+use crate::cli::audit::{Trail, audited};
 use crate::cli::commands::restore_report::{PlanOutput, print_summary};
 use crate::cli::commands::restore_rollback::{self, Rollback};
 use crate::cli::commands::restore_undo;
@@ -42,7 +42,7 @@ pub(crate) fn run(
             request.overwrite = told(arguments).unwrap_or(Overwrite::IfChanged);
             return dry_run(context, &reader, &request);
         }
-        let (report, rollback) = match decide(context, arguments, &reader, &mut request)? {
+        let (report, rollback) = match decide(context, arguments, &reader, &mut request, trail)? {
             Decision::Restore(rollback) => (execute(context, &reader, &request)?, rollback),
             Decision::Nothing(report) => (report, None),
         };
@@ -241,6 +241,7 @@ fn decide(
     arguments: &RestoreArguments,
     reader: &Reader,
     request: &mut RestoreRequest,
+    trail: &Trail<'_>,
 ) -> Result<Decision, CommandError> {
     let told = told(arguments);
     let is_told = told.is_some() && (request.delete.is_none() || arguments.yes);
@@ -283,8 +284,8 @@ fn decide(
     if !saves || counts.is_nothing() {
         return Ok(Decision::Restore(None));
     }
-    let rollback =
-        restore_rollback::save(context, reader, request, saved, undo.rollback_to.as_deref())?;
+    let record = undo.rollback_to.as_deref();
+    let rollback = restore_rollback::save(context, reader, request, saved, record, trail)?;
     Ok(Decision::Restore(Some(rollback)))
 }
 

@@ -10,11 +10,12 @@ use std::sync::{Mutex, PoisonError};
 use crate::audit::{EventKind, Record};
 use crate::base::id::SnapshotId;
 use crate::base::time::{NANOS_PER_SECOND, Timestamp};
+use crate::cli::audit::Trail;
 use crate::cli::commands::rollback_record::{
     self, CreatedItem, DirectoryItem, RollbackRecord, Text,
 };
 use crate::cli::context::{self, Context};
-use crate::cli::exit::CommandError;
+use crate::cli::exit::{CommandError, Outcome};
 use crate::cli::output::path_text;
 use crate::dag::Xattr;
 use crate::ingest::{self, CreateRequest, Detection, Input, SelectionOptions};
@@ -99,6 +100,7 @@ pub(crate) fn save(
     request: &RestoreRequest,
     collector: Collector,
     file: Option<&Path>,
+    trail: &Trail<'_>,
 ) -> Result<Rollback, CommandError> {
     let collected = collector.state.into_inner().unwrap_or_else(PoisonError::into_inner);
     let found = CommandError::io(format!("find {}", path_text(&request.target)));
@@ -114,7 +116,7 @@ pub(crate) fn save(
     collected.replaced.dedup();
     let snapshot = match collected.replaced.is_empty() {
         true => None,
-        false => Some(take_snapshot(context, request, &target, &collected.replaced)?),
+        false => Some(take_snapshot(context, request, &target, &collected.replaced, trail)?),
     };
     let record = RollbackRecord {
         version: rollback_record::VERSION,
@@ -148,6 +150,7 @@ fn take_snapshot(
     restored: &RestoreRequest,
     target: &Path,
     replaced: &[Vec<u8>],
+    trail: &Trail<'_>,
 ) -> Result<SnapshotId, CommandError> {
     let path = |path: &Vec<u8>| target.join(std::ffi::OsStr::from_bytes(path));
     let sources: Vec<PathBuf> = replaced.iter().map(path).collect();
@@ -188,9 +191,9 @@ fn take_snapshot(
     let report = created.map_err(|error| context.signals.explain(error))?;
     let id = report.id.filter(|_| report.counters.errors == 0);
     if let Some(id) = report.id {
+        let code = if report.counters.errors == 0 { Outcome::Done } else { Outcome::Incomplete };
         let record = Record::new(EventKind::SnapshotCreated).snapshots([id]);
-        let log = crate::audit::AuditLog::new(&Layout::new(&context.repository));
-        let _ = log.append(&crate::cli::audit::actor(), &record);
+        trail.record(record.path(path_text(target)), code.code());
     }
     id.ok_or_else(|| {
         CommandError::Refused(
