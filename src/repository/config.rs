@@ -122,8 +122,10 @@ impl Config {
         check_versions(&versions, layout)?;
         let file: ConfigFile =
             toml::from_str(&text).map_err(|error| invalid(one_line(error.message())))?;
-        let id = parse_hex(&file.id)
-            .ok_or_else(|| invalid("the id is not 64 hexadecimal digits".to_owned()))?;
+        let digest = |text: &str, what: &str| {
+            parse_hex(text).ok_or_else(|| invalid(format!("{what} is not 64 hexadecimal digits")))
+        };
+        let id = digest(&file.id, "the id")?;
         if file.chunker.algorithm != ALGORITHM {
             return Err(RepositoryError::Newer {
                 path: layout.root().to_owned(),
@@ -137,7 +139,8 @@ impl Config {
         };
         chunker.validate().map_err(|error| invalid(error.to_string()))?;
         let is_encrypted = versions.required_features.iter().any(|feature| feature == ENCRYPTION);
-        let mark = file.encryption.and_then(|table| parse_hex(&table.mark));
+        let mark = file.encryption.map(|table| digest(&table.mark, "the mark of the encryption"));
+        let mark = mark.transpose()?;
         // Either alone was edited: whoever takes the encryption away wants to read
         // what comes next.
         if is_encrypted != mark.is_some() || (!is_encrypted && has_keys(layout)) {

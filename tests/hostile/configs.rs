@@ -270,6 +270,10 @@ fn a_plain_repository_whose_config_says_encrypted_takes_no_password_and_shows_no
     all(&plain.repo, "a feature alone", &[1]);
     fs::write(&config, format!("{honest}\n[encryption]{mark}")).expect("it can be written");
     all(&plain.repo, "a mark alone", &[1]);
+    fs::write(&config, format!("{claims}\n[encryption]\nmark = \"x\"\n")).expect("it is there");
+    let outcome = tried(&plain.repo, &["list"], "a mark of no form");
+    let is_named = outcome.error().contains("the mark of the encryption is not 64 hexadecimal");
+    assert!(outcome.code == 1 && is_named, "{} {}", outcome.code, outcome.error());
     fs::write(&config, format!("{claims}\n[encryption]{mark}")).expect("it can be written");
     for words in [&["list"][..], &["cat", &format!("{}:x", plain.id)], &["gc"]] {
         assert_eq!(tried(&plain.repo, words, "no keys").code, 12);
