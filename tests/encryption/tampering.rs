@@ -4,6 +4,7 @@
 use std::fs;
 use std::ops::ControlFlow;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 
 use icecore::chunking::ChunkerConfig;
 use icecore::repository::{Layout, Writer};
@@ -177,6 +178,45 @@ fn a_record_of_a_restore_that_was_not_made_with_the_key_is_not_obeyed() {
     fs::write(plain.join("rollbacks/9.json"), text).unwrap();
     let told = run(locked.command(&["restore", "--undo", "-n"]).arg("-r").arg(&plain)).expect(0);
     assert!(told.text().contains("1 directory"), "{}", told.text());
+}
+
+#[test]
+fn a_record_of_a_restore_in_the_place_of_another_is_not_obeyed() {
+    let locked = Locked::new();
+    locked.file("source/orders", b"hold the line");
+    let id = locked.create(&[]);
+    let rollbacks = locked.repo().join("rollbacks");
+    let restored = |name: &str| {
+        fs::remove_file(locked.place(&format!("source/{name}"))).unwrap();
+        let top = locked.place("");
+        let top = top.to_str().unwrap();
+        locked.run("first", &["restore", &id, "--in-place", top, "--yes"]).expect(0);
+        let mut files: Vec<_> =
+            fs::read_dir(&rollbacks).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        files.pop().unwrap()
+    };
+    let (first, second) = (restored("orders"), restored("plans"));
+    assert!(first < second);
+    let honest = fs::read(&second).unwrap();
+    fs::copy(&first, &second).unwrap();
+    let aside = locked.place("aside.json");
+    fs::rename(&first, &aside).unwrap();
+    let undo = |file: Option<&PathBuf>| {
+        let words = ["restore", "--yes", "--undo"].map(str::to_owned);
+        let file = file.map(|file| file.display().to_string());
+        let words: Vec<_> = words.into_iter().chain(file).collect();
+        locked.run("first", &words.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    undo(None).fails(1, &["no record"]);
+    undo(Some(&second)).fails(1, &["made under another name"]);
+    assert!(locked.place("source/orders").exists() && locked.place("source/plans").exists());
+    // One that its owner moved elsewhere is obeyed there, and the honest one in its place.
+    fs::write(&second, honest).unwrap();
+    undo(None).expect(0);
+    assert!(locked.place("source/orders").exists() && !locked.place("source/plans").exists());
+    undo(Some(&aside)).expect(0);
+    assert!(!locked.place("source/orders").exists());
 }
 
 #[test]

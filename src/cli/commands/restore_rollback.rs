@@ -118,8 +118,9 @@ pub(crate) fn save(
         true => None,
         false => Some(take_snapshot(context, request, &target, &collected.replaced, trail)?),
     };
-    let record = RollbackRecord {
+    let mut record = RollbackRecord {
         version: rollback_record::VERSION,
+        name: None,
         time: context.now.to_rfc3339(),
         restored: request.source.id.to_string(),
         target: Text(target.into_os_string().into_vec()),

@@ -50,7 +50,7 @@ pub(crate) fn run(
 ) -> Result<Outcome, CommandError> {
     let reader = context.reader()?;
     let (file, mut record) = match file {
-        Some(file) => (file.to_owned(), RollbackRecord::read(&reader, file)?),
+        Some(file) => (file.to_owned(), RollbackRecord::read(context, &reader, file)?),
         None => newest(context, &reader)?,
     };
     if let Some(time) = &record.undone {

@@ -11,10 +11,11 @@ use crate::base::files::{open_own, replace_own};
 use crate::base::format::{self, one_line};
 use crate::base::id::{hex, parse_hex_bytes};
 use crate::base::time::Timestamp;
+use crate::cli::context::Context;
 use crate::cli::exit::CommandError;
 use crate::cli::output::path_text;
 use crate::dag::Xattr;
-use crate::repository::Repository;
+use crate::repository::{Layout, Repository};
 use crate::restore::{Created, DirectoryState};
 
 pub(super) const VERSION: u32 = 1;
@@ -25,6 +26,9 @@ const BYTES_MAX: usize = 1 << 30;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct RollbackRecord {
     pub(crate) version: u32,
+    /// The name of its file: among those of a repository none passes for another.
+    #[serde(default)]
+    pub(crate) name: Option<Text>,
     /// When the restore began.
     pub(crate) time: String,
     /// The snapshot that was restored.
@@ -99,7 +103,12 @@ pub(crate) fn decode_any(bytes: &[u8]) {
 impl RollbackRecord {
     /// Writes it whole or not at all, as nobody reads or forges it who has not the
     /// repository's key, if there is one.
-    pub(crate) fn write(&self, repository: &Repository, path: &Path) -> Result<(), CommandError> {
+    pub(crate) fn write(
+        &mut self,
+        repository: &Repository,
+        path: &Path,
+    ) -> Result<(), CommandError> {
+        self.name = name_of(path);
         let failed = || CommandError::io(format!("write {}", path_text(path)));
         let text = serde_json::to_vec(self).map_err(|error| failed()(error.into()))?;
         if text.len() > BYTES_MAX {
@@ -112,15 +121,33 @@ impl RollbackRecord {
         replace_own(path, &stored).map_err(failed())
     }
 
-    /// Reads one that somebody named.
-    pub(crate) fn read(repository: &Repository, path: &Path) -> Result<Self, CommandError> {
+    /// Reads one that somebody named, wherever it was moved.
+    pub(crate) fn read(
+        context: &Context,
+        repository: &Repository,
+        path: &Path,
+    ) -> Result<Self, CommandError> {
+        let directory = Layout::new(&context.repository).rollbacks();
+        let is_own = || Some(path.canonicalize().ok()?.parent()? == directory.canonicalize().ok()?);
+        if is_own() == Some(true) {
+            return Self::read_own(repository, path);
+        }
         read(repository, path, File::open(path))
     }
 
     /// Reads one of the repository, which may come from somebody else.
     pub(crate) fn read_own(repository: &Repository, path: &Path) -> Result<Self, CommandError> {
-        read(repository, path, open_own(File::options().read(true), path))
+        let record = read(repository, path, open_own(File::options().read(true), path))?;
+        // Without a key anybody could make one with any name.
+        if repository.is_encrypted() && record.name != name_of(path) {
+            return Err(no_record(path, "it was made under another name"));
+        }
+        Ok(record)
     }
+}
+
+fn name_of(path: &Path) -> Option<Text> {
+    path.file_name().map(|name| Text(name.as_encoded_bytes().to_vec()))
 }
 
 fn read(
@@ -130,7 +157,7 @@ fn read(
 ) -> Result<RollbackRecord, CommandError> {
     let failed = || CommandError::io(format!("read {}", path_text(path)));
     let file = opened.map_err(failed())?;
-    if repository.ids().is_plain() {
+    if !repository.is_encrypted() {
         // Piece by piece: what is no record may be of any size.
         return decode(path, io::BufReader::new(file));
     }
