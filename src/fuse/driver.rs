@@ -18,7 +18,7 @@ use crate::fuse::guard::{Pinning, guarded};
 use crate::fuse::mount::Janitor;
 use crate::fuse::polling::Polling;
 use crate::fuse::statistics::Operation;
-use crate::fuse::tree::{Asker, FOREVER, Found, Tree};
+use crate::fuse::tree::{FOREVER, Found, Tree};
 
 const GENERATION: Generation = Generation(0);
 /// Bytes of a request at most, and of readahead.
@@ -258,16 +258,16 @@ impl Filesystem for Driver {
         size: u32,
         reply: ReplyXattr,
     ) {
-        let (asker, name) = (Asker::of(request.uid()), name.as_bytes());
-        self.run(Operation::GetXattr, |tree| match tree.xattr(node.0, name, asker) {
+        let (uid, name) = (request.uid(), name.as_bytes());
+        self.run(Operation::GetXattr, |tree| match tree.xattr(node.0, name, tree.asker(uid)) {
             Ok(value) => send_value(reply, size, &value),
             Err(errno) => reply.error(errno),
         });
     }
 
     fn listxattr(&self, request: &Request, node: INodeNo, size: u32, reply: ReplyXattr) {
-        let asker = Asker::of(request.uid());
-        self.run(Operation::ListXattr, |tree| match tree.xattr_names(node.0, asker) {
+        let uid = request.uid();
+        self.run(Operation::ListXattr, |tree| match tree.xattr_names(node.0, tree.asker(uid)) {
             Ok(names) => send_value(reply, size, &names),
             Err(errno) => reply.error(errno),
         });

@@ -188,6 +188,28 @@ fn attributes_of_security_and_trusted_are_shown_to_root_alone() {
     mount.unmount();
 }
 
+#[test]
+fn the_id_of_a_tree_confirms_to_nobody_else_what_is_in_files_that_are_closed_to_him() {
+    if !may_run() {
+        return;
+    }
+    let fixture = Fixture::built(|source| {
+        let inner = source.join("inner");
+        directory(&inner);
+        file(&inner.join("pin"), b"0000");
+        mode(&inner.join("pin"), 0o600);
+    });
+    let mount = Mount::with(&fixture.repo, &["--allow-other"]);
+    let top = fixture.in_mount(&mount);
+    for path in [&top, &top.join("inner"), &mount.snapshot(&fixture.id)] {
+        for _ in ["cold", "warm"] {
+            assert!(is_told("0", path, "user.icecore.tree"), "{path:?}");
+            assert!(!is_told(NOBODY, path, "user.icecore.tree"), "{path:?}");
+        }
+    }
+    mount.unmount();
+}
+
 /// What a process has open.
 fn open_files(pid: u32) -> Vec<PathBuf> {
     let links = fs::read_dir(format!("/proc/{pid}/fd")).expect("it is there");

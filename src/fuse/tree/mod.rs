@@ -14,7 +14,6 @@ mod xattrs;
 pub(crate) use control::{ControlDirectory, Report};
 pub(crate) use shown::BRIEFLY;
 pub use single::SingleTree;
-pub(crate) use xattrs::Asker;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -22,25 +22,39 @@ const FOR_ROOT: [&[u8]; 2] = [b"security.", b"trusted."];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asker {
     Root,
+    /// Whose mount it is.
+    Owner,
     Other,
 }
 
 impl Asker {
-    /// The one with that user id.
-    pub(crate) const fn of(uid: u32) -> Self {
-        if uid == 0 { Self::Root } else { Self::Other }
-    }
-
     fn may_see(self, name: &[u8]) -> bool {
-        self == Self::Root || !FOR_ROOT.iter().any(|namespace| name.starts_with(namespace))
+        match self {
+            Self::Root => true,
+            // The id of a tree tells whoever guesses what is below it, files that he may
+            // not read included, that he has guessed right.
+            Self::Other if name == XATTR_TREE => false,
+            Self::Owner | Self::Other => {
+                !FOR_ROOT.iter().any(|namespace| name.starts_with(namespace))
+            }
+        }
     }
 }
 
 impl Tree {
+    /// The one with that user id.
+    pub(crate) const fn asker(&self, uid: u32) -> Asker {
+        match uid {
+            0 => Asker::Root,
+            uid if uid == self.owner.uid => Asker::Owner,
+            _ => Asker::Other,
+        }
+    }
+
     /// The value of an extended attribute.
     pub(crate) fn xattr(&self, id: u64, name: &[u8], asker: Asker) -> Result<Vec<u8>, Errno> {
         let node = self.node(id)?;
-        if let Some(value) = self.own_xattr(id, &node, name) {
+        if let Some(value) = self.own_xattr(id, &node, name).filter(|_| asker.may_see(name)) {
             return Ok(value);
         }
         let kept = match &node.what {
