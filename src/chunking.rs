@@ -7,13 +7,13 @@
 //!
 //! Imports: `base`.
 
-use std::sync::Arc;
-
 use fastcdc::v2020::{Normalization, cut, cut_gear, select_masks};
+use zeroize::Zeroize as _;
 
 use crate::base::hash::{Digest256, IdKey, leading_u64, tagged};
 use crate::base::id::is_tagged;
 use crate::base::limits::CHUNK_BYTES_MAX;
+use crate::base::locked::Locked;
 
 /// The sizes of chunks, fixed for the life of a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,13 +68,20 @@ pub struct Chunker {
     max: usize,
     mask_small: u64,
     mask_large: u64,
-    table: Option<Arc<Table>>,
+    table: Option<Locked<Table>>,
 }
 
 /// A table of the rolling hash: a number for each byte, and twice that.
 struct Table {
     gear: [u64; 256],
     shifted: [u64; 256],
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        self.gear.zeroize();
+        self.shifted.zeroize();
+    }
 }
 
 impl Chunker {
@@ -105,7 +112,7 @@ impl Chunker {
             *gear = number(byte);
             *shifted = *gear << 1;
         }
-        Self { table: Some(Arc::new(table)), ..Self::new(config) }
+        Self { table: Some(Locked::new(table)), ..Self::new(config) }
     }
 
     /// Most bytes of a chunk.

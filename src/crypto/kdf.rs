@@ -11,8 +11,9 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::crypto::secret::{KEY_BYTES, Secret};
 
-/// Most memory, in KiB, that a key file may ask for: 4 GiB.
-const MEMORY_KIB_MAX: u32 = 4 << 20;
+/// Most memory, in KiB, that a key file may ask for: 2 GiB, as the first choice of RFC
+/// 9106, section 4, does.
+const MEMORY_KIB_MAX: u32 = 2 << 20;
 /// Most passes that it may ask for.
 const PASSES_MAX: u32 = 64;
 /// Most lanes that it may ask for.
@@ -40,7 +41,7 @@ pub enum KdfError {
     /// The cost is out of bounds.
     #[error(
         "trying a password would take {memory_kib} KiB of memory, {passes} passes and {lanes} \
-         lanes, which is out of bounds (1 MiB to 4 GiB, 64 passes, 64 lanes, and no more than \
+         lanes, which is out of bounds (1 MiB to 2 GiB, 64 passes, 64 lanes, and no more than \
          16 GiB times passes)"
     )]
     OutOfBounds {
@@ -182,7 +183,8 @@ mod tests {
         let cost = KdfCost::default();
         for bad in [
             KdfCost { memory_kib: u32::MAX, ..cost },
-            KdfCost { memory_kib: MEMORY_KIB_MAX, passes: 5, ..cost },
+            KdfCost { memory_kib: MEMORY_KIB_MAX + 1, passes: 1, ..cost },
+            KdfCost { memory_kib: MEMORY_KIB_MAX, passes: 9, ..cost },
             KdfCost { memory_kib: 8, ..cost },
             KdfCost { passes: 0, ..cost },
             KdfCost { passes: u32::MAX, ..cost },

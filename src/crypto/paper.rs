@@ -63,7 +63,10 @@ pub fn from_paper(text: &str) -> Result<MasterKey, PaperError> {
     let digits = |line: &str| -> Zeroizing<String> {
         let line = line.split_once(':').map_or(line, |(_, rest)| rest);
         let kept = line.chars().filter(|c| !c.is_whitespace() && *c != '-');
-        Zeroizing::new(kept.collect::<String>().to_ascii_lowercase())
+        // As large as it can become: what grows leaves copies behind.
+        let mut digits = Zeroizing::new(String::with_capacity(line.len()));
+        digits.extend(kept.map(|c| c.to_ascii_lowercase()));
+        digits
     };
     let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).map(digits).collect();
     if lines.len() != LINES + 1 {
@@ -78,7 +81,8 @@ pub fn from_paper(text: &str) -> Result<MasterKey, PaperError> {
             let pair = std::str::from_utf8(pair).map_err(|_| PaperError::Line(number))?;
             *byte = u8::from_str_radix(pair, 16).map_err(|_| PaperError::Line(number))?;
         }
-        if hex(place) != bytes || check(number, place, CHECKS.0) != checked {
+        if Zeroizing::new(hex(place)).as_str() != bytes || check(number, place, CHECKS.0) != checked
+        {
             return Err(PaperError::Line(number));
         }
     }
