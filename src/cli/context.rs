@@ -114,12 +114,18 @@ impl Context {
     }
 
     /// The same for a repository whose configuration may be lost: without key files
-    /// either, it was not encrypted. Whoever opens it says whether there is one.
+    /// either, it was not encrypted, unless somebody says so. Whoever opens it says
+    /// whether there is one.
     pub(crate) fn key_of_damaged(&self) -> Result<Option<MasterKey>, CommandError> {
         match self.key() {
             Err(CommandError::Repository(
                 RepositoryError::NotFound { .. } | RepositoryError::Config { .. },
-            )) => Ok(None),
+            )) if Layout::new(&self.repository).db().is_dir() => {
+                if self.requires_encryption || secrets::given(self)?.is_some() {
+                    return Err(nothing_says_encrypted(&self.repository));
+                }
+                Ok(None)
+            }
             outcome => outcome,
         }
     }
@@ -328,6 +334,15 @@ pub(crate) fn unlock(context: &Context) -> Result<Option<Unlocked>, CommandError
         }
         return Ok(Some(outcome?));
     }
+}
+
+fn nothing_says_encrypted(repository: &Path) -> CommandError {
+    CommandError::Refused(format!(
+        "Neither `config` nor key files of the repository {} can be used, so nothing says that \
+         it is encrypted, as a password, a key or --require-encryption demands; `icecore key \
+         import` makes a key file from the key on paper",
+        path_text(repository)
+    ))
 }
 
 /// What whoever demands encryption is told of a repository without.

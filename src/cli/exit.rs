@@ -191,7 +191,9 @@ fn repository(error: &RepositoryError) -> u8 {
         | RepositoryError::Locked { .. }
         | RepositoryError::NoKeys { .. }
         | RepositoryError::ForeignKey { .. } => WRONG_PASSWORD,
-        RepositoryError::NotEncrypted { .. } | RepositoryError::LastKey => REFUSED,
+        RepositoryError::NotEncrypted { .. }
+        | RepositoryError::LastKey
+        | RepositoryError::KeyInUse { .. } => REFUSED,
         RepositoryError::Newer { .. } => NEWER,
         RepositoryError::Unsafe { .. } | RepositoryError::NotRepaired { .. } => REFUSED,
         RepositoryError::Unreadable { .. } => DAMAGE,

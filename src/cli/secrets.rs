@@ -133,6 +133,7 @@ fn output_of(command: &OsStr) -> Result<Zeroizing<Vec<u8>>, CommandError> {
     let mut shell = Command::new("/bin/sh");
     // Data that is piped in is not for it.
     let input = if io::stdin().is_terminal() { Stdio::inherit() } else { Stdio::null() };
+    shell.env_remove("ICECORE_PASSWORD");
     shell.arg("-c").arg(command).stdin(input).stderr(Stdio::inherit());
     let child = with_inherited_umask(|| shell.stdout(Stdio::piped()).spawn());
     let mut child = child.map_err(failed())?;

@@ -46,6 +46,7 @@ fn of_repository(error: &RepositoryError) -> Errno {
         | RepositoryError::KeyFile { .. }
         | RepositoryError::NoSuchKey { .. }
         | RepositoryError::LastKey
+        | RepositoryError::KeyInUse { .. }
         | RepositoryError::NotRepaired { .. }
         | RepositoryError::NoKeys { .. }
         | RepositoryError::Randomness(_)

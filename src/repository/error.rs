@@ -232,6 +232,15 @@ pub enum RepositoryError {
     /// The last key cannot be removed.
     #[error("That is the last key that can be used; without it nobody could read the repository")]
     LastKey,
+    /// The key that opened the repository would be removed.
+    #[error(
+        "{name:?} is the key that was given, and of no other is it known that it opens the \
+         repository; give another one to remove this"
+    )]
+    KeyInUse {
+        /// Its name.
+        name: String,
+    },
     /// All key files are lost.
     #[error(
         "The repository at {path:?} is encrypted, and its directory `keys` holds no key file; \

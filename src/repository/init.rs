@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::chunking::ChunkerConfig;
 use crate::crypto::MasterKey;
@@ -44,6 +44,15 @@ impl Writer {
         write_key: &dyn Fn(&Keyring) -> Result<(), RepositoryError>,
     ) -> Result<Config, RepositoryError> {
         Self::init_with(root, chunker, Some((master, write_key)))
+    }
+
+    /// Says whether a repository can be made in a directory, before anybody is asked for
+    /// a password of it.
+    ///
+    /// # Errors
+    /// As [`Self::init`].
+    pub fn check_vacant(root: &Path) -> Result<(), RepositoryError> {
+        leftovers(&Layout::new(root)).map(drop)
     }
 
     fn init_with(
@@ -92,16 +101,29 @@ fn above_what_is_made(root: &Path) -> Vec<&Path> {
 /// Leaves an empty directory that only its owner may enter.
 fn prepare(layout: &Layout) -> Result<(), RepositoryError> {
     let root = layout.root();
+    let Some(leftovers) = leftovers(layout)? else {
+        let made = fs::DirBuilder::new().mode(0o700).recursive(true).create(root);
+        return made.map_err(RepositoryError::io("create", root));
+    };
+    // Only now: keys without which a store could not be read must stay with it.
+    for path in leftovers {
+        fs::remove_dir_all(&path).map_err(RepositoryError::io("remove", &path))?;
+    }
+    let private = fs::Permissions::from_mode(0o700);
+    fs::set_permissions(root, private).map_err(RepositoryError::io("protect", root))
+}
+
+/// What an `init` that did not end left in a directory, if there is one. Fails if there
+/// is anything else in it.
+fn leftovers(layout: &Layout) -> Result<Option<Vec<PathBuf>>, RepositoryError> {
+    let root = layout.root();
     let occupied = |what| RepositoryError::Occupied { path: root.to_owned(), what };
     if layout.config().exists() {
         return Err(occupied("is a repository"));
     }
     let entries = match fs::read_dir(root) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let made = fs::DirBuilder::new().mode(0o700).recursive(true).create(root);
-            return made.map_err(RepositoryError::io("create", root));
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(RepositoryError::io("list", root)(error)),
     };
     let ours = [layout.db(), layout.tmp(), layout.leases(), layout.keys()];
@@ -116,12 +138,7 @@ fn prepare(layout: &Layout) -> Result<(), RepositoryError> {
         }
         leftovers.push(path);
     }
-    // Only now: keys without which a store could not be read must stay with it.
-    for path in leftovers {
-        fs::remove_dir_all(&path).map_err(RepositoryError::io("remove", &path))?;
-    }
-    let private = fs::Permissions::from_mode(0o700);
-    fs::set_permissions(root, private).map_err(RepositoryError::io("protect", root))
+    Ok(Some(leftovers))
 }
 
 /// Whether there may be anything worth keeping in a part of a repository: a

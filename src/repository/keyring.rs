@@ -82,7 +82,10 @@ impl Keyring {
             }
             let name = entry.file_name().to_string_lossy().into_owned();
             if ring.files.len() + ring.damaged.len() >= FILES_READ_MAX {
-                let detail = format!("there are more than {FILES_READ_MAX} of them");
+                let detail = format!(
+                    "there are more than {FILES_READ_MAX} files in it; move those that are no keys \
+                     away"
+                );
                 return Err(RepositoryError::KeyFile { path: directory, detail });
             }
             match read_file(entry.path()) {
@@ -299,25 +302,35 @@ impl Keyring {
     /// read the repository.
     ///
     /// # Errors
-    /// Fails if there is none, it is the last one that can be used, or who asks has the key
-    /// of another repository.
+    /// Fails if there is none, it is the one by which who asks has opened the repository, or
+    /// that one was removed meanwhile: of no other does anybody know that it opens it.
     pub fn remove(&self, by: &Unlocked, prefix: &str) -> Result<String, RepositoryError> {
         let _lock = self.lock()?;
         self.check(&by.master)?;
         let now = Self::read(&self.layout)?;
-        let name = now.find(prefix)?;
-        if now.files.iter().all(|(other, _)| *other == name) {
-            return Err(RepositoryError::LastKey);
+        let name = now.removable(by, prefix)?;
+        if !now.files.iter().any(|(other, _)| *other == by.name) {
+            return Err(RepositoryError::NoSuchKey { name: by.name.clone() });
         }
         self.delete(&name)?;
         Ok(name)
     }
 
-    /// The name of the one key file that is called or begins so, damaged ones included.
+    /// The name of the one key file that is called or begins so, damaged ones included, if
+    /// it may be removed by who opened the repository as `by`.
     ///
     /// # Errors
-    /// Fails unless there is just one.
-    pub fn find(&self, prefix: &str) -> Result<String, RepositoryError> {
+    /// Fails unless there is just one, and another one than `by`.
+    pub fn removable(&self, by: &Unlocked, prefix: &str) -> Result<String, RepositoryError> {
+        let name = self.find(prefix)?;
+        match name == by.name {
+            false => Ok(name),
+            true if self.files.len() < 2 => Err(RepositoryError::LastKey),
+            true => Err(RepositoryError::KeyInUse { name }),
+        }
+    }
+
+    fn find(&self, prefix: &str) -> Result<String, RepositoryError> {
         let damaged = self.damaged.iter().filter_map(|error| match error {
             RepositoryError::KeyFile { path, .. } => {
                 path.file_name().map(|name| name.to_string_lossy().into_owned())

@@ -62,6 +62,20 @@ fn is_refused(repo: &Repo, members: &[Vec<u8>], words: &[&str]) {
 }
 
 #[test]
+fn an_archive_whose_top_is_no_directory_is_refused() {
+    let repo = Repo::new();
+    let link = || header(".", b'2', "/tmp", 0);
+    for members in [
+        vec![file(".")],
+        vec![link()],
+        vec![link(), file("evil")],
+        vec![file("x"), header(".", b'6', "", 0)],
+    ] {
+        is_refused(&repo, &members, &["top is no directory"]);
+    }
+}
+
+#[test]
 fn names_that_lead_out_come_twice_or_lie_below_links_are_refused() {
     let repo = Repo::new();
     let outside = "/tmp/icecore-test-hostile";

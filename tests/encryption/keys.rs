@@ -23,7 +23,7 @@ fn key_names(locked: &Locked) -> Vec<String> {
 
 impl Locked {
     /// The name of the key file that a password alone opens.
-    pub(super) fn unlocking(&self, password: &str) -> String {
+    fn unlocking(&self, password: &str) -> String {
         let names = key_names(self);
         let keys = self.repo().join("keys");
         let opens = |name: &&String| {
@@ -46,6 +46,12 @@ fn every_way_to_give_a_password_or_key_opens_the_repository() {
     let list = |options: &[&str]| locked.command(&[&["list", "--json"], options].concat());
     run(&mut list(&["--password-command", "cat first"])).expect(0);
     run(&mut list(&["--key-file", "key"])).expect(0);
+    let bytes: Vec<u8> = (0..32).map(|number| number * 7 + 3).collect();
+    locked.file("raw", &bytes);
+    locked.run("first", &["key", "add", "--new-key-file", "raw"]).expect(0);
+    run(&mut list(&["--key-file", "raw"])).expect(0);
+    locked.file("short", &bytes[1..]);
+    run(&mut list(&["--key-file", "short"])).fails(1, &["no key file", "32 bytes"]);
     run(list(&[]).env("ICECORE_PASSWORD", "first")).expect(0);
     run(list(&[]).env("ICECORE_PASSWORD_FILE", "first")).expect(0);
     run(list(&[]).env("ICECORE_PASSWORD_COMMAND", "echo first")).expect(0);
@@ -149,8 +155,10 @@ fn passwords_are_added_changed_and_removed_without_touching_the_data() {
         let file = locked.repo().join("keys").join(name);
         assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
     }
-    // Of two one goes, by either password, and then none.
+    // Of two one goes, by the other one's password, and then none.
     let first = locked.unlocking("first");
+    locked.run("first", &["key", "remove", &first, "--yes"]).fails(14, &["the key that was given"]);
+    locked.run("first", &["list"]).expect(0);
     locked.run("third", &["key", "remove", &first, "--yes"]).expect(0);
     locked.run("first", &["list"]).fails(12, &["wrong password"]);
     let last = key_names(&locked);
@@ -341,6 +349,16 @@ fn whoever_demands_encryption_is_given_no_plain_repository() {
         told.fails(14, &["not encrypted", demand]);
     }
     assert_eq!(run(&mut locked.command(&["list", "--json"])).expect(0).text().trim(), "[]");
+    // Nor does a repair make one.
+    let honest = locked.repo().join("config");
+    let text = fs::read(&honest).unwrap();
+    fs::remove_file(&honest).unwrap();
+    for options in [&[demand][..], &["--password-file", "first"]] {
+        let told = run(locked.command(&["repair", "--yes"]).args(options));
+        told.fails(14, &["nothing says that it is encrypted", "key import"]);
+        assert!(!honest.exists(), "{options:?}");
+    }
+    file(&honest, &text);
     config("encrypt = true", "encrypt = false");
     with_config(verbs[0], None).expect(0);
     run(locked.command(&["list"]).env("ICECORE_REQUIRE_ENCRYPTION", "0")).expect(0);

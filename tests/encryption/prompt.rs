@@ -49,12 +49,24 @@ fn a_third_wrong_password_at_the_prompt_ends_with_12_and_each_is_logged() {
     assert!(shown.contains("Wrong password") && !shown.contains("frist"), "{shown}");
     let events = run(&mut locked.command(&["log", "--json"])).expect(0).text();
     assert_eq!(events.matches("backup.password.refused").count(), 3, "{events}");
+    let log = run(&mut locked.command(&["log"])).expect(0).text();
+    assert!(log.lines().all(|line| !line.trim_end().ends_with(':')), "{log}");
     let mut terminal = Terminal::start(&locked.line("list"));
     terminal.wait_for(ASKED);
     terminal.keys("\n");
     let (code, shown) = terminal.end();
     assert_eq!(code, 14, "{shown}");
     assert!(shown.contains("empty"), "{shown}");
+}
+
+#[test]
+fn where_a_repository_cannot_be_made_nobody_is_asked_for_its_password() {
+    let locked = Locked::new();
+    let mut terminal = Terminal::start(&locked.line("init --encrypt"));
+    terminal.wait_for("already is a repository");
+    let (code, shown) = terminal.end();
+    assert_eq!(code, 1, "{shown}");
+    assert!(!shown.contains("New password"), "{shown}");
 }
 
 #[test]
@@ -211,19 +223,14 @@ fn who_removes_a_key_is_told_which_one_it_is() {
     let add = ["key", "add", "--new-key-file", "key", "--label", "cron", "--json"];
     let added = locked.run("first", &add).expect(0).json();
     let added = added["key"].as_str().unwrap();
-    let first = locked.unlocking("first");
-    for (key, facts) in
-        [(added, ", \"cron\")? [y/N] "), (first.as_str(), ", the one that you use now)? [y/N] ")]
-    {
-        let words = format!("key remove {} --password-file first", &key[..6]);
-        let line = format!("cd {}; {}", locked.scratch.path().display(), locked.line(&words));
-        let mut terminal = Terminal::start(&line);
-        terminal.wait_for(facts);
-        assert!(terminal.shown().contains(&format!("Remove the key {key} (")), "{key}");
-        assert!(terminal.shown().contains(", made 20"), "{}", terminal.shown());
-        terminal.keys("n\n");
-        let (code, shown) = terminal.end();
-        assert_eq!(code, 14, "{shown}");
-        locked.run("first", &["list"]).expect(0);
-    }
+    let words = format!("key remove {} --password-file first", &added[..6]);
+    let line = format!("cd {}; {}", locked.scratch.path().display(), locked.line(&words));
+    let mut terminal = Terminal::start(&line);
+    terminal.wait_for(", \"cron\")? [y/N] ");
+    let question = format!("Remove the key {added} (key, made 20");
+    assert!(terminal.shown().contains(&question), "{}", terminal.shown());
+    terminal.keys("n\n");
+    let (code, shown) = terminal.end();
+    assert_eq!(code, 14, "{shown}");
+    run(&mut locked.command(&["list", "--key-file", "key"])).expect(0);
 }

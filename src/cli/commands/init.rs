@@ -90,6 +90,7 @@ pub(crate) fn run(context: &Context, arguments: &InitArguments) -> Result<Outcom
 
 fn make_encrypted(context: &Context, arguments: &InitArguments) -> Result<Config, CommandError> {
     let cost = arguments.key.cost()?;
+    Writer::check_vacant(&context.repository)?;
     let credential = match secrets::given(context)? {
         Some(credential) => credential,
         None => secrets::ask_new(context)?,

@@ -108,14 +108,14 @@ fn remove(
     // Only who can read the repository may say who else can.
     let unlocked = unlocked(context)?;
     let ring = Keyring::read(layout)?;
-    let name = ring.find(key)?;
-    context.confirm(&format!("Remove the key {}?", described(&ring, &name, &unlocked)), yes)?;
+    let name = ring.removable(&unlocked, key)?;
+    context.confirm(&format!("Remove the key {}?", described(&ring, &name)), yes)?;
     let name = ring.remove(&unlocked, &name)?;
     tell(context, trail, EventKind::KeyRemoved, &name, "Removed the key")
 }
 
 /// A key in words, for whoever is asked whether that is the one.
-fn described(ring: &Keyring, name: &str, used: &Unlocked) -> String {
+fn described(ring: &Keyring, name: &str) -> String {
     let Some((_, file)) = ring.files.iter().find(|(other, _)| other == name) else {
         return format!("{} (damaged)", printable(name.as_bytes()));
     };
@@ -123,9 +123,6 @@ fn described(ring: &Keyring, name: &str, used: &Unlocked) -> String {
     let mut facts = format!("{}, made {created:.19}", file.kind.name());
     if !label.is_empty() {
         facts.push_str(&format!(", \"{label}\""));
-    }
-    if name == used.name {
-        facts.push_str(", the one that you use now");
     }
     format!("{} ({facts})", printable(name.as_bytes()))
 }

@@ -209,10 +209,10 @@ fn shown(text: &str) -> String {
 fn what(event: &Event) -> String {
     let (subject, payload) = (event.subject(), event.payload());
     let mut parts = Vec::new();
-    for fact in ["operation", "error"] {
-        if let Some(text) = payload.get(fact).and_then(Value::as_str) {
-            parts.push(if fact == "operation" { format!("{text}:") } else { text.to_owned() });
-        }
+    let text = |fact: &str| payload.get(fact).and_then(Value::as_str);
+    match (text("operation"), text("error")) {
+        (Some(operation), Some(error)) => parts.push(format!("{operation}: {error}")),
+        (operation, error) => parts.extend(operation.or(error).map(str::to_owned)),
     }
     if payload.contains_key(SEALED) {
         parts.push("(sealed)".to_owned());
