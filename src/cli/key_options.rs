@@ -108,7 +108,7 @@ pub(crate) enum KeyAction {
     /// Add a password or key
     #[command(after_help = exit_status(&[NO_REPOSITORY, WRONG_PASSWORD, NEWER, REFUSED]))]
     Add(NewSecret),
-    /// Remove a password or key; the last one stays
+    /// Remove a password or key, by another one that opens the repository
     #[command(after_help = exit_status(&[NO_REPOSITORY, WRONG_PASSWORD, NEWER, REFUSED]))]
     Remove {
         /// Its name, as `key list` shows it, or the beginning of that

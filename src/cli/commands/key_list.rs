@@ -34,7 +34,7 @@ pub(crate) fn run(context: &Context, layout: &Layout) -> Result<Outcome, Command
         output.json(&facts)?;
     } else {
         output
-            .line(&format!("{:<8}  {:<8}  {:<19}  {:<10}  LABEL", "KEY", "KIND", "MADE", "COST"))?;
+            .line(&format!("{:<8}  {:<8}  {:<19}  {:<12}  LABEL", "KEY", "KIND", "MADE", "COST"))?;
         for (name, file) in &ring.files {
             let cost = file.cost().map_or_else(String::new, |cost| {
                 format!("{} x{}", format::bytes(u64::from(cost.memory_kib) << 10), cost.passes)
@@ -43,7 +43,7 @@ pub(crate) fn run(context: &Context, layout: &Layout) -> Result<Outcome, Command
                 [name, &file.created, &file.label].map(|text| printable(text.as_bytes()));
             let kind = file.kind.name();
             output.line(
-                format!("{name:<8}  {kind:<8}  {created:<19.19}  {cost:<10}  {label}").trim_end(),
+                format!("{name:<8}  {kind:<8}  {created:<19.19}  {cost:<12}  {label}").trim_end(),
             )?;
         }
     }
