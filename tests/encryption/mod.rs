@@ -8,13 +8,19 @@ mod passed_on;
 mod prompt;
 mod rekey;
 mod repairing;
+mod replay;
 mod same;
 mod secrecy;
 mod tampering;
 
+use std::ops::ControlFlow;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
+
+use icecore::repository::Layout;
+use icecore::store::rocks::RocksStore;
+use icecore::store::{Family, Store as _};
 
 use crate::support::command::{Outcome, run};
 use crate::support::encrypt::give_password;
@@ -61,6 +67,12 @@ impl Locked {
         self.place("repo")
     }
 
+    /// Its store, for whoever needs no password to write there.
+    fn store(&self) -> RocksStore {
+        let layout = Layout::new(self.repo());
+        RocksStore::open(&layout.db(), &layout.tmp()).unwrap()
+    }
+
     /// A command without any password.
     fn command(&self, words: &[&str]) -> Command {
         let mut command = plain_command();
@@ -80,4 +92,16 @@ impl Locked {
         let summary = self.run("first", &words).expect(0).last_json_line();
         crate::support::repo::id_of(&summary)
     }
+}
+
+/// The records of a family whose keys begin so.
+fn records(store: &RocksStore, family: Family, prefix: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut found = Vec::new();
+    let visit = &mut |key: &[u8], value: &[u8]| {
+        found.push((key.to_vec(), value.to_vec()));
+        ControlFlow::Continue(())
+    };
+    store.scan(family, &[], visit).unwrap();
+    found.retain(|(key, _)| key.starts_with(prefix.as_bytes()));
+    found
 }

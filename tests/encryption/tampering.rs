@@ -2,7 +2,6 @@
 //! that is found, and nothing else.
 
 use std::fs;
-use std::ops::ControlFlow;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
@@ -11,7 +10,7 @@ use icecore::repository::{Layout, Writer};
 use icecore::store::rocks::RocksStore;
 use icecore::store::{Batch, Durability, Family, Store as _};
 
-use super::Locked;
+use super::{Locked, records};
 use crate::support::command::run;
 
 impl Locked {
@@ -20,11 +19,6 @@ impl Locked {
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.contains(from), "{text}");
         fs::write(path, text.replace(from, to)).unwrap();
-    }
-
-    fn store(&self) -> RocksStore {
-        let layout = Layout::new(self.repo());
-        RocksStore::open(&layout.db(), &layout.tmp()).unwrap()
     }
 }
 
@@ -85,18 +79,6 @@ fn records_that_change_places_are_damage() {
     assert!(text.contains(&one) && !text.contains(&other), "{text}");
     locked.run("first", &["delete", &one, "--yes"]).expect(0);
     locked.run("first", &["cat", "latest:source/plans"]).expect(0);
-}
-
-/// The records of a family whose keys begin so.
-fn records(store: &RocksStore, family: Family, prefix: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let mut found = Vec::new();
-    let visit = &mut |key: &[u8], value: &[u8]| {
-        found.push((key.to_vec(), value.to_vec()));
-        ControlFlow::Continue(())
-    };
-    store.scan(family, &[], visit).unwrap();
-    found.retain(|(key, _)| key.starts_with(prefix.as_bytes()));
-    found
 }
 
 /// Gives every record of a family the value of the next one.
