@@ -6,6 +6,7 @@ use fuser::{FileAttr, FileType, INodeNo};
 
 use crate::base::time::Timestamp;
 use crate::dag::{Device, Kind, Node};
+use crate::view::Guard;
 
 /// Bytes that tools should read at once.
 const BLOCK_BYTES: u32 = 4096;
@@ -71,6 +72,12 @@ pub(crate) fn of_mount(
         blksize: BLOCK_BYTES,
         flags: 0,
     }
+}
+
+/// The attributes of a directory under the permissions that guard it.
+pub(crate) fn guarded(attributes: FileAttr, guard: &Guard, mounter: MountOwner) -> FileAttr {
+    let (uid, gid) = guard.owner.unwrap_or((mounter.uid, mounter.gid));
+    FileAttr { perm: guard.mode, uid, gid, ..attributes }
 }
 
 pub(crate) const fn file_type(kind: &Kind) -> FileType {

@@ -8,7 +8,7 @@ use crate::base::id::SnapshotId;
 use crate::dag::{self, TreeRef};
 use crate::fuse::tree::{ControlDirectory, Report};
 use crate::fuse::usage::Usage;
-use crate::view::{DirectoryPair, EntryHandle, Link, PathKey, Place};
+use crate::view::{DirectoryPair, EntryHandle, Guard, Link, PathKey, Place};
 
 /// The node id of the mount's root.
 pub(crate) const ROOT: u64 = 1;
@@ -63,6 +63,8 @@ pub(crate) struct DifferenceNode {
     /// Of the snapshot whose files are shown, and of the other one.
     pub(crate) usages: [Arc<Usage>; 2],
     pub(crate) source: DirectorySource,
+    /// Who may look into it.
+    pub(crate) guard: Guard,
 }
 
 /// Where the metadata of a directory is.

@@ -205,8 +205,8 @@ impl Compared {
             let comparison = Comparison { from, to };
             for part in Part::ALL {
                 let mut shown = BTreeSet::new();
-                if let Some(pair) = comparison.roots(part) {
-                    self.changes(&pair, &[], &mut shown)?;
+                if let Some(inner) = comparison.roots(part) {
+                    self.changes(&inner.pair, &[], &mut shown)?;
                 }
                 let (side, other) = match part {
                     Part::Removed => (&before.1, &behind.1),
@@ -236,7 +236,7 @@ impl Compared {
                 assert!(found.is_some_and(|found| found.ordinal == change.ordinal));
                 let path = [above, b"/", &name].concat();
                 shown.insert(path.clone());
-                inner.extend(change.inner.map(|pair| (pair, path)));
+                inner.extend(change.inner.map(|inner| (inner.pair, path)));
             }
             Ok(ControlFlow::Continue(()))
         })?;

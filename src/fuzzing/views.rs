@@ -14,7 +14,7 @@ use crate::fuzzing::forge::Forge;
 use crate::fuzzing::source::Source;
 use crate::repository::{Layout, Reader};
 use crate::store::Store;
-use crate::view::{Comparison, Part, Place, Shown, View, ViewError, ViewOptions};
+use crate::view::{Comparison, Inner, Part, Place, Shown, View, ViewError, ViewOptions};
 
 /// Operations on one repository, and nodes that are known at once, at most.
 const OPERATIONS_MAX: usize = 40;
@@ -59,7 +59,7 @@ pub(super) fn view_operations(input: &[u8]) {
     for (from, to) in snapshots.iter().zip(snapshots.iter().skip(1)) {
         let comparison = Comparison { from: from.clone(), to: to.clone() };
         for part in [Part::Added, Part::Removed, Part::Modified] {
-            let Some(pair) = comparison.roots(part) else { continue };
+            let Some(Inner { pair, .. }) = comparison.roots(part) else { continue };
             let mut left = ENTRIES_MAX;
             let _ = view.changes(&pair, 0, &mut |_| {
                 left = left.saturating_sub(1);
@@ -89,7 +89,7 @@ fn wander(view: &View, source: &mut Source<'_>) {
             Ok(Some(Shown::Place(inner))) => inner,
             _ => Place::Root,
         };
-        let _ = (place.meaning(), place.guard().map(Node::size));
+        let _ = view.guard(&place);
     }
 }
 

@@ -12,7 +12,7 @@ use crate::view::changes::Part;
 use crate::view::content::ListPage;
 use crate::view::counted::CountedCache;
 use crate::view::directory::{Directory, LeafPage};
-use crate::view::versions::Version;
+use crate::view::versions::History;
 
 /// Bytes for decoded trees and chunk lists.
 const TREE_BYTES: u64 = 48 << 20;
@@ -37,7 +37,7 @@ pub(crate) struct Caches {
     pub(crate) pages: CountedCache<TreeId, Arc<LeafPage>>,
     pub(crate) directories: CountedCache<TreeId, Arc<Directory>>,
     pub(crate) lists: CountedCache<ListId, Arc<ListPage>>,
-    pub(crate) versions: CountedCache<VersionsKey, Arc<[Version]>>,
+    pub(crate) versions: CountedCache<VersionsKey, Arc<History>>,
     /// Whether there are any.
     pub(crate) changes: CountedCache<ChangesKey, bool>,
 }
@@ -90,9 +90,11 @@ impl Weighter<ListId, Arc<ListPage>> for Weight {
     }
 }
 
-impl Weighter<VersionsKey, Arc<[Version]>> for Weight {
-    fn weight(&self, key: &VersionsKey, value: &Arc<[Version]>) -> u64 {
-        let bytes = key.1.len() + size_of_val(&**value);
+impl Weighter<VersionsKey, Arc<History>> for Weight {
+    fn weight(&self, key: &VersionsKey, value: &Arc<History>) -> u64 {
+        let acls = value.guard.iter().flat_map(|guard| &guard.acls);
+        let acl_bytes: usize = acls.map(|acl| acl.name.len() + acl.value.len() + 32).sum();
+        let bytes = key.1.len() + size_of_val(&*value.versions) + acl_bytes;
         OVERHEAD_BYTES + bytes as u64
     }
 }

@@ -13,6 +13,7 @@ use crate::base::limits::TREE_DEPTH_MAX;
 use crate::dag::{Kind, Node, TreeRef};
 use crate::view::cursor::Cursor;
 use crate::view::directory::EntryHandle;
+use crate::view::guard::Guard;
 use crate::view::snapshots::Snapshot;
 use crate::view::{View, ViewError};
 
@@ -63,15 +64,10 @@ impl Comparison {
 
     /// The roots, as a part shows them.
     #[must_use]
-    pub fn roots(&self, part: Part) -> Option<DirectoryPair> {
+    pub fn roots(&self, part: Part) -> Option<Inner> {
         let (shown, other) = self.sides(part);
-        match (&shown.root.kind, &other.root.kind) {
-            (Kind::Directory(shown), Kind::Directory(other)) => {
-                Some(DirectoryPair { part, shown: *shown, other: *other })
-            }
-            // Refused when the manifests were decoded.
-            _ => None,
-        }
+        // Others were refused when the manifests were decoded.
+        Inner::of(part, &shown.root, &other.root)
     }
 }
 
@@ -91,6 +87,27 @@ impl DirectoryPair {
     }
 }
 
+/// What a part shows of a directory that both snapshots have.
+#[derive(Clone, Debug)]
+pub struct Inner {
+    /// The two.
+    pub pair: DirectoryPair,
+    /// Who may look into it. What it shows tells of either of the two.
+    pub guard: Guard,
+}
+
+impl Inner {
+    /// None if one of the two is no directory.
+    fn of(part: Part, shown: &Node, other: &Node) -> Option<Self> {
+        let (Kind::Directory(shown_tree), Kind::Directory(other_tree)) = (&shown.kind, &other.kind)
+        else {
+            return None;
+        };
+        let pair = DirectoryPair { part, shown: *shown_tree, other: *other_tree };
+        Some(Self { pair, guard: Guard::of(shown)?.and(Guard::of(other)?) })
+    }
+}
+
 /// An entry of a part.
 #[derive(Clone, Debug)]
 pub struct Change {
@@ -99,7 +116,7 @@ pub struct Change {
     /// The entry.
     pub entry: EntryHandle,
     /// If both have it as a directory: what to look at below it.
-    pub inner: Option<DirectoryPair>,
+    pub inner: Option<Inner>,
 }
 
 /// Called with each change.
@@ -111,7 +128,7 @@ enum Difference {
     Whole,
     /// Both have it as a directory. Something below it may be of the part;
     /// `itself` tells whether it is too.
-    Directory { pair: Box<DirectoryPair>, itself: bool },
+    Directory { inner: Box<Inner>, itself: bool },
 }
 
 impl View {
@@ -161,8 +178,10 @@ impl View {
     ) -> Result<Option<Change>, ViewError> {
         Ok(match difference {
             Difference::Whole => Some(Change { ordinal, entry, inner: None }),
-            Difference::Directory { pair, itself } if *itself || self.has_changes(pair)? => {
-                Some(Change { ordinal, entry, inner: Some(**pair) })
+            Difference::Directory { inner, itself }
+                if *itself || self.has_changes(&inner.pair)? =>
+            {
+                Some(Change { ordinal, entry, inner: Some((**inner).clone()) })
             }
             Difference::Directory { .. } => None,
         })
@@ -184,7 +203,7 @@ impl View {
             self.differences(&pair, first, &mut |ordinal, _, difference| {
                 match difference {
                     Difference::Whole | Difference::Directory { itself: true, .. } => found = true,
-                    Difference::Directory { pair, .. } => below = Some((pair, ordinal)),
+                    Difference::Directory { inner, .. } => below = Some((inner.pair, ordinal)),
                 }
                 Ok(ControlFlow::Break(()))
             })?;
@@ -203,7 +222,7 @@ impl View {
             }
             way.push((pair, ordinal + 1));
             if self.caches.changes.get(&inner.key()) != Some(false) {
-                way.push((*inner, 0));
+                way.push((inner, 0));
             }
         }
         Ok(false)
@@ -256,10 +275,13 @@ fn difference(part: Part, shown: &EntryHandle, other: Option<&EntryHandle>) -> O
     };
     match (&shown.kind, &other.kind) {
         (Kind::Directory(shown_tree), Kind::Directory(other_tree)) => {
-            let pair = DirectoryPair { part, shown: *shown_tree, other: *other_tree };
             let itself = part == Part::Modified && has_other_metadata(shown, other);
             let is_equal = shown_tree.id == other_tree.id && !itself;
-            (!is_equal).then_some(Difference::Directory { pair: Box::new(pair), itself })
+            if is_equal {
+                return None;
+            }
+            let inner = Box::new(Inner::of(part, shown, other)?);
+            Some(Difference::Directory { inner, itself })
         }
         // A directory that became something else, or the other way round: one
         // was removed, and the other added.

@@ -4,6 +4,7 @@
 
 mod archives;
 mod bombs;
+mod closed;
 mod configs;
 mod forge;
 mod graphs;
@@ -11,6 +12,8 @@ mod ground;
 mod leases;
 mod logs;
 mod numbers;
+mod people;
+mod permissions;
 mod places;
 mod records;
 mod rollbacks;

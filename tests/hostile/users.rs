@@ -210,6 +210,44 @@ fn the_id_of_a_tree_confirms_to_nobody_else_what_is_in_files_that_are_closed_to_
     mount.unmount();
 }
 
+/// Opens a file by its handle: as root, and then as another user. Prints the names of
+/// the errors.
+const BY_HANDLE: &str = r#"
+import ctypes, errno, os, sys
+class Handle(ctypes.Structure):
+    _fields_ = [("bytes", ctypes.c_uint), ("type", ctypes.c_int), ("data", ctypes.c_ubyte * 128)]
+system = ctypes.CDLL(None, use_errno=True)
+path, user = sys.argv[1], int(sys.argv[2])
+handle, mount = Handle(128), ctypes.c_int()
+assert system.name_to_handle_at(-100, path.encode(), ctypes.byref(handle), ctypes.byref(mount), 0) == 0
+top = os.open(os.path.dirname(path), os.O_RDONLY)
+def told():
+    file = system.open_by_handle_at(top, ctypes.byref(handle), os.O_RDONLY)
+    return os.read(file, 99).decode() if file >= 0 else errno.errorcode[ctypes.get_errno()]
+print(told())
+os.setgroups([])
+os.setresgid(user, user, user)
+os.setresuid(user, user, user)
+print(told())
+"#;
+
+#[test]
+fn a_handle_of_a_file_opens_it_for_root_alone() {
+    if !may_run() {
+        return;
+    }
+    let fixture = Fixture::built(guarded_tree);
+    let mount = Mount::with(&fixture.repo, &["--allow-other"]);
+    for name in ["open", "closed", "closed-directory/file"] {
+        let told =
+            |top: &Path| run_tool("python3", args!["-c", BY_HANDLE, top.join(name), NOBODY]).text();
+        let told_here = told(&fixture.in_mount(&mount));
+        assert_eq!(told_here, told(&fixture.source), "{name}");
+        assert!(told_here.ends_with("\nEPERM\n") && told_here.len() > 8, "{told_here}");
+    }
+    mount.unmount();
+}
+
 /// What a process has open.
 fn open_files(pid: u32) -> Vec<PathBuf> {
     let links = fs::read_dir(format!("/proc/{pid}/fd")).expect("it is there");

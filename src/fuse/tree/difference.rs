@@ -11,17 +11,19 @@ use super::{FOREVER, Found, Home, Tree};
 use crate::dag::Node;
 use crate::fuse::attributes;
 use crate::fuse::nodes::{DifferenceNode, DirectorySource, Key, What};
-use crate::view::{Change, Comparison, Part, PathKey};
+use crate::view::{Change, Comparison, Guard, Inner, Part, PathKey};
 
 impl Tree {
     /// What the root of a part of a comparison is.
     pub(super) fn part_root(&self, part: Part, comparison: &Comparison) -> Option<DifferenceNode> {
         let (shown, other) = comparison.sides(part);
+        let Inner { pair, guard } = comparison.roots(part)?;
         Some(DifferenceNode {
-            pair: comparison.roots(part)?,
+            pair,
             path: PathKey::ROOT,
             usages: [self.usages.of(shown.id), self.usages.of(other.id)],
             source: DirectorySource::Root(shown.root.clone()),
+            guard,
         })
     }
 
@@ -72,7 +74,7 @@ impl Tree {
         change: Change,
     ) -> Result<Found, Errno> {
         let Change { ordinal, entry, inner } = change;
-        let Some(pair) = inner else {
+        let Some(Inner { pair, guard }) = inner else {
             let home = Home { path: difference.path, usage: &difference.usages[0] };
             return self.entry_node(parent, home, ordinal, entry);
         };
@@ -83,17 +85,19 @@ impl Tree {
                 path: self.view.inode_numbers().child(difference.path, shown.name.as_bytes()),
                 usages: difference.usages.clone(),
                 source: DirectorySource::Entry(self.nodes.to_keep(entry.clone())),
+                guard: guard.clone(),
             }))
         };
         let key = Key::Entry(parent, ordinal, difference.usages[0].id);
         let id = self.nodes.look_up_place(parent, key, None, make);
-        Ok(Found::new(difference_attributes(id, &shown.node), FOREVER))
+        Ok(Found::new(self.difference_attributes(id, &shown.node, &guard), FOREVER))
     }
-}
 
-/// Mode and owner are the directory's own, since they guard what is in it. Its
-/// number is not: it does not hold the same. A link count of 1 tells tools that
-/// it is no count of subdirectories.
-pub(super) fn difference_attributes(id: u64, node: &Node) -> FileAttr {
-    FileAttr { nlink: 1, ..attributes::of_node(id, node) }
+    /// Mode and owner are the directory's own where both snapshots agree, since they
+    /// guard what is in it. Its number is not: it does not hold the same. A link count
+    /// of 1 tells tools that it is no count of subdirectories.
+    pub(super) fn difference_attributes(&self, id: u64, node: &Node, guard: &Guard) -> FileAttr {
+        let own = FileAttr { nlink: 1, ..attributes::of_node(id, node) };
+        attributes::guarded(own, guard, self.owner)
+    }
 }

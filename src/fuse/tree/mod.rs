@@ -28,7 +28,6 @@ use crate::dag::{self, Kind, TreeRef};
 use crate::fuse::attributes::{self, MountOwner};
 use crate::fuse::nodes::{DirectoryNode, DirectorySource, Key, Node, Nodes, ROOT, What};
 use crate::fuse::statistics::{Damage, Failure, Statistics};
-use crate::fuse::tree::difference::difference_attributes;
 use crate::fuse::usage::{Usage, Usages};
 use crate::fuse::{Describe, Log, errno};
 use crate::repository::RepositoryError;
@@ -237,7 +236,8 @@ impl Tree {
             }
             What::Difference(difference) => {
                 let node = difference.source.node().ok_or(Errno::EIO)?;
-                Found::new(difference_attributes(id, node), FOREVER)
+                let guard = &difference.guard;
+                Found::new(self.difference_attributes(id, node, guard), FOREVER)
             }
             What::Item(item) => {
                 let entry = item.get().ok_or(Errno::EIO)?;

@@ -8,7 +8,6 @@ use std::time::Duration;
 use fuser::{Errno, FileAttr, FileType};
 
 use super::control::CONTROL;
-use super::difference::difference_attributes;
 use super::listing::{AddFound, DOTS};
 use super::{FOREVER, Found, MOMENT, Tree};
 use crate::base::time::Timestamp;
@@ -82,7 +81,7 @@ impl Tree {
             }
             Shown::Place(place) => {
                 let make = || What::Place(place.clone());
-                let id = self.nodes.look_up_place(parent, key(&place.meaning()), None, make);
+                let id = self.nodes.look_up_place(parent, key(b""), None, make);
                 Ok(Found {
                     attributes: self.place_attributes(id, place)?,
                     lasting: BRIEFLY,
@@ -92,9 +91,10 @@ impl Tree {
             Shown::Part(part, comparison) => {
                 let node = self.part_root(*part, comparison).ok_or(Errno::EIO)?;
                 let root = comparison.sides(*part).0.root.clone();
+                let guard = node.guard.clone();
                 let make = || What::Difference(Arc::new(node));
                 let id = self.nodes.look_up_place(parent, key(b""), None, make);
-                Ok(Found::new(difference_attributes(id, &root), FOREVER))
+                Ok(Found::new(self.difference_attributes(id, &root, &guard), FOREVER))
             }
             Shown::Snapshot(snapshot) => {
                 let node = self.snapshot_directory(snapshot).ok_or(Errno::EIO)?;
@@ -128,11 +128,8 @@ impl Tree {
         let links = u32::try_from(inner).unwrap_or(u32::MAX).saturating_add(2);
         let kind = FileType::Directory;
         let own = attributes::of_mount(id, kind, DIRECTORY_BYTES, links, changed, self.owner);
-        Ok(match place.guard() {
-            Some(guard) => {
-                let FileAttr { perm, uid, gid, .. } = attributes::of_node(id, guard);
-                FileAttr { perm, uid, gid, ..own }
-            }
+        Ok(match self.view.guard(place).map_err(failed)? {
+            Some(guard) => attributes::guarded(own, &guard, self.owner),
             None => own,
         })
     }

@@ -57,13 +57,20 @@ impl Tree {
         if let Some(value) = self.own_xattr(id, &node, name).filter(|_| asker.may_see(name)) {
             return Ok(value);
         }
-        let kept = match &node.what {
-            // Its ACLs are enforced with its mode.
-            What::Place(place) if XattrClasses::of_name(name) == XattrClasses::ACL => place.guard(),
-            what => dag_node(what),
+        let is_acl = XattrClasses::of_name(name) == XattrClasses::ACL;
+        let value = match &node.what {
+            // ACLs are enforced with the mode.
+            What::Place(place) if is_acl => {
+                let guard = self.view.guard(place).map_err(|error| self.fail(id, &error))?;
+                guard.and_then(|guard| guard.acl(name).map(<[u8]>::to_vec))
+            }
+            What::Difference(difference) if is_acl => {
+                difference.guard.acl(name).map(<[u8]>::to_vec)
+            }
+            what => dag_node(what).and_then(|node| node.xattr(name)).map(<[u8]>::to_vec),
         };
-        match kept.filter(|_| asker.may_see(name)).and_then(|node| node.xattr(name)) {
-            Some(value) => Ok(value.to_vec()),
+        match value.filter(|_| asker.may_see(name)) {
+            Some(value) => Ok(value),
             None if self.is_unsupported(id, name)? => Err(Errno::EOPNOTSUPP),
             None => Err(Errno::ENODATA),
         }
@@ -87,7 +94,13 @@ impl Tree {
         let node = self.node(id)?;
         let mut names = Vec::new();
         let kept = dag_node(&node.what).map(|node| &*node.xattrs).unwrap_or_default();
-        for xattr in kept.iter().filter(|xattr| asker.may_see(&xattr.name)) {
+        let is_shown = |name: &[u8]| match &node.what {
+            What::Difference(difference) if XattrClasses::of_name(name) == XattrClasses::ACL => {
+                difference.guard.acl(name).is_some()
+            }
+            _ => asker.may_see(name),
+        };
+        for xattr in kept.iter().filter(|xattr| is_shown(&xattr.name)) {
             names.extend_from_slice(&xattr.name);
             names.push(0);
         }

@@ -82,8 +82,8 @@ impl View {
         name: &[u8],
     ) -> Result<Option<Shown>, ViewError> {
         if is_like_a_version(list, name) {
-            let all = self.versions(list, &versions.path)?;
-            let found = all.iter().find(|version| version.name().as_bytes() == name);
+            let history = self.history(list, &versions.path)?;
+            let found = history.versions.iter().find(|version| version.name().as_bytes() == name);
             if let Some(version) = found {
                 return Ok(Some(Shown::Link(versions.link(place, version))));
             }
@@ -92,8 +92,10 @@ impl View {
             b"" => name.into(),
             path => [path, name].join(&b'/').into(),
         };
-        let Some(newest) = self.newest_entry(list, &path)? else { return Ok(None) };
-        let inner = PathVersions { path, newest: Some(newest) };
+        if !self.has_entry(list, &path)? {
+            return Ok(None);
+        }
+        let inner = PathVersions { path };
         let depth = place.depth() + 1;
         // A symlink that leads out of there would be too long.
         if inner.target(depth, &SnapshotId::of(b"")).len() > SYMLINK_BYTES_MAX {

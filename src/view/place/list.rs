@@ -38,7 +38,7 @@ impl View {
                 })
             }
             Place::Versions(versions) => {
-                let found = self.versions(&list, &versions.path)?;
+                let found = &self.history(&list, &versions.path)?.versions;
                 let skipped = rows.skippable(found.len());
                 found.iter().skip(skipped).try_for_each(|version| {
                     let link = || versions.link(place, version);

@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 use crate::base::id::SnapshotId;
 use crate::base::time::Timestamp;
-use crate::dag::{Kind, Node};
 use crate::view::changes::{Comparison, Part};
-use crate::view::directory::EntryHandle;
+use crate::view::guard::Guard;
 use crate::view::names::Grouping;
 use crate::view::snapshots::Snapshot;
 use crate::view::versions::Version;
+use crate::view::{View, ViewError};
 
 /// The symlink to the newest snapshot.
 const LATEST: &str = "latest";
@@ -62,8 +62,6 @@ pub enum Place {
 pub struct PathVersions {
     /// Without slashes around it; empty for the roots.
     path: Arc<[u8]>,
-    /// What the newest snapshot that has the path holds there.
-    newest: Option<EntryHandle>,
 }
 
 impl Place {
@@ -78,24 +76,21 @@ impl Place {
         }
     }
 
-    /// What tells it from others of its name: what guards it may change.
-    #[must_use]
-    pub fn meaning(&self) -> Vec<u8> {
-        self.guard().map(Node::meaning).unwrap_or_default()
-    }
-
-    /// The directory whose permissions guard this one, if one does: without
-    /// them, nobody shall learn here which files there are.
-    #[must_use]
-    pub fn guard(&self) -> Option<&Node> {
-        let Self::Versions(versions) = self else { return None };
-        let newest = &versions.newest.as_ref()?.get()?.node;
-        matches!(newest.kind, Kind::Directory(_)).then_some(newest)
-    }
-
     fn link(&self, snapshot: &Snapshot) -> Shown {
         let target = format!("{}{}", "../".repeat(self.depth()), snapshot.id);
         Shown::Link(Link { target: target.into_bytes(), time: snapshot.time })
+    }
+}
+
+impl View {
+    /// The permissions that guard a place, if any do: whoever may not look into a
+    /// directory, in whichever snapshot, shall not learn here which files are in it.
+    ///
+    /// # Errors
+    /// Fails if the snapshots cannot be listed or read.
+    pub fn guard(&self, place: &Place) -> Result<Option<Guard>, ViewError> {
+        let Place::Versions(versions) = place else { return Ok(None) };
+        Ok(self.history(&*self.snapshots()?, &versions.path)?.guard.clone())
     }
 }
 
