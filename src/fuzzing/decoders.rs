@@ -5,7 +5,6 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use crate::audit::{AuditLog, Query};
 use crate::base::calendar::{Period, Span, Zone};
 use crate::base::codec::Decoder;
 use crate::base::hash::sha256;
@@ -21,19 +20,34 @@ use crate::repository::{Config, Layout, Locator, decoders};
 /// Bytes that an envelope may open to.
 const PLAIN_BYTES_MAX: usize = 1 << 20;
 
-/// Segments of a log.
-const SEGMENTS_MAX: usize = 3;
+/// A directory of this thread, gone when it ends.
+struct Scratch(PathBuf);
 
-/// A directory of this process for targets that need files.
-pub(super) fn directory() -> &'static PathBuf {
-    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
-    DIRECTORY.get_or_init(|| {
-        let path = std::env::temp_dir().join(format!("icecore-fuzzing-{}", std::process::id()));
-        for inner in ["tmp", "leases", "log", "db"] {
+impl Scratch {
+    fn new() -> Self {
+        let thread = format!("{:?}", std::thread::current().id());
+        let number: String = thread.chars().filter(char::is_ascii_digit).collect();
+        let name = format!("icecore-fuzzing-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        for inner in ["tmp", "leases", "log", "db", "keys"] {
             let _ = fs::create_dir_all(path.join(inner));
         }
-        path
-    })
+        Self(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A directory of this thread for targets that need files: no two of them meet there.
+pub(super) fn directory() -> PathBuf {
+    thread_local! {
+        static DIRECTORY: Scratch = Scratch::new();
+    }
+    DIRECTORY.with(|scratch| scratch.0.clone())
 }
 
 pub(super) fn tree(input: &[u8]) {
@@ -89,7 +103,7 @@ pub(super) fn manifest(input: &[u8]) {
 }
 
 pub(super) fn config(input: &[u8]) {
-    let layout = Layout::new(directory());
+    let layout = Layout::new(&directory());
     if fs::write(layout.config(), input).is_ok() {
         let _ = Config::read(&layout).map_err(|error| error.to_string());
     }
@@ -180,51 +194,6 @@ pub(super) fn event(input: &[u8]) {
     crate::audit::parse_line(input);
     let mut decoder = Decoder::new(input);
     while decoder.number().is_ok() {}
-}
-
-/// The whole log: the input is its segments, parted by `#`, and behind a second
-/// `#` in a row its anchor. What a proof calls unbroken is what is shown.
-pub(super) fn log(input: &[u8]) {
-    let layout = Layout::new(directory());
-    let (segments, anchor) = match input.windows(2).position(|two| two == b"##") {
-        Some(at) => (&input[..at], Some(&input[at + 2..])),
-        None => (input, None),
-    };
-    let _ = fs::remove_file(layout.log().join("anchor.json"));
-    let mut parts = segments.split(|byte| *byte == b'#');
-    for number in 1..=SEGMENTS_MAX {
-        let path = layout.log().join(format!("segment-{number:06}.json"));
-        let done = match parts.next() {
-            Some(part) => fs::write(path, part),
-            None => fs::remove_file(path).or(Ok(())),
-        };
-        if done.is_err() {
-            return;
-        }
-    }
-    if let Some(anchor) = anchor
-        && fs::write(layout.log().join("anchor.json"), anchor).is_err()
-    {
-        return;
-    }
-    let log = AuditLog::new(&layout);
-    let (mut shown, mut events) = (0, 0_u64);
-    let visited = log.visit(&Query::default(), &mut |event| {
-        shown += event.line().len();
-        events += 1;
-        std::ops::ControlFlow::Continue(())
-    });
-    assert!(shown <= input.len());
-    let Ok(proof) = log.verify(None) else { return };
-    if visited.is_ok() && anchor.is_none() && proof.broken.is_none() {
-        assert_eq!(proof.events, events, "what is proven is not what is shown");
-    }
-    for query in [
-        Query { limit: Some(2), ..Query::default() },
-        Query { is_newest_first: true, ..Query::default() },
-    ] {
-        let _ = log.visit(&query, &mut |_| std::ops::ControlFlow::Continue(()));
-    }
 }
 
 pub(super) fn time(input: &[u8]) {

@@ -15,8 +15,10 @@ mod archives;
 mod compared;
 mod decoders;
 mod forge;
+mod logs;
 mod model;
 mod source;
+mod stores;
 mod views;
 
 #[cfg(test)]
@@ -28,7 +30,7 @@ mod tests;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target. `fuzz/fuzz_targets` has a file for each.
-pub const TARGETS: [Target; 23] = [
+pub const TARGETS: [Target; 25] = [
     ("decode_tree", decoders::tree),
     ("decode_chunk_list", decoders::chunk_list),
     ("decode_manifest", decoders::manifest),
@@ -41,7 +43,7 @@ pub const TARGETS: [Target; 23] = [
     ("decode_lease", decoders::lease),
     ("decode_scan_page", decoders::scan_page),
     ("parse_event", decoders::event),
-    ("verify_log", decoders::log),
+    ("verify_log", logs::verify),
     ("open_sealed_envelope", decoders::sealed_envelope),
     ("open_key_file", decoders::key_file),
     ("read_paper_key", decoders::paper_key),
@@ -49,6 +51,8 @@ pub const TARGETS: [Target; 23] = [
     ("read_rollback_record", decoders::rollback_record),
     ("read_archive", archives::read_archive),
     ("parse_time", decoders::time),
+    ("read_blocks", stores::blocks),
+    ("prove_event_log", logs::prove),
     ("view_operations", views::view_operations),
     ("view_model", compared::view_model),
     ("check_repository", views::check_repository),

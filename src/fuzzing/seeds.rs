@@ -14,6 +14,9 @@ use crate::base::time::Timestamp;
 use crate::compression::Compression;
 use crate::crypto::{Credential, KdfCost, KeyFile, MasterKey, Secret, to_paper};
 use crate::repository::{Layout, envelope};
+use crate::store::rocks::RocksStore;
+use crate::store::rocks::salvage::is_table;
+use crate::store::{Family, Store as _};
 
 /// Inputs that a target understands, at least in part.
 pub(super) fn seeds(target: &str) -> Vec<Vec<u8>> {
@@ -55,6 +58,8 @@ pub(super) fn seeds(target: &str) -> Vec<Vec<u8>> {
         "decode_scan_page" => vec![[&[1][..], &[4; 32], &[1; 10]].concat()],
         "parse_event" => vec![EVENT.into()],
         "verify_log" => vec![honest_log(u64::MAX), honest_log(2), EVENT.into()],
+        "prove_event_log" => foreign_logs(),
+        "read_blocks" => vec![table(&[40; 30]), table(&[0, 3000, 5])],
         "view_model" | "view_operations" | "check_repository" => {
             (1..20).map(|seed| bytes(seed, 800)).chain([vec![0; 64]]).collect()
         }
@@ -83,16 +88,68 @@ fn honest_log(segment_events: u64) -> Vec<u8> {
     parts.join(&b'#')
 }
 
+fn actor() -> Actor {
+    let text = || "somebody".to_owned();
+    Actor { user: text(), uid: 7, host: text(), pid: 42, program: text() }
+}
+
 fn write_log(layout: &Layout, segment_events: u64) {
     fs::create_dir(layout.log()).unwrap();
     fs::write(layout.config(), views::CONFIG).unwrap();
     let rotation = Rotation { events: segment_events, ..Rotation::default() };
     let log = AuditLog::new(layout).with_rotation(rotation);
-    let text = || "somebody".to_owned();
-    let actor = Actor { user: text(), uid: 7, host: text(), pid: 42, program: text() };
     for kind in [EventKind::RepositoryCreated, EventKind::SnapshotCreated, EventKind::LogPruned] {
-        log.append(&actor, &Record::new(kind).path("/etc").count("files", 5)).unwrap();
+        log.append(&actor(), &Record::new(kind).path("/etc").count("files", 5)).unwrap();
     }
+}
+
+/// Logs of other programs, and some of ours: of lines and of documents, with and
+/// without a state.
+fn foreign_logs() -> Vec<Vec<u8>> {
+    let event = |number: u32| {
+        let previous = if number == 1 { "0".repeat(64) } else { format!("h{}", number - 1) };
+        let hashes = format!("\"previousHash\":\"{previous}\",\"currentHash\":\"h{number}\"");
+        format!("{{\"id\":\"e{number}\",\"data\":{{\"x\":[1]}},{hashes}}}\n")
+    };
+    let lines = |from, to| (from..=to).map(event).collect::<String>();
+    let list = |from, to| (from..=to).map(event).collect::<Vec<_>>().join(",");
+    let mixed = format!("{}#[{}]#{{\"events\":[{}]}}", lines(1, 3), list(4, 5), list(6, 7));
+    let begun = format!("{}####{{\"at\":{{\"lastHash\":\"h8\"}}}}", lines(9, 12));
+    let anchor = "{\"segment\":0,\"events_removed\":0,\"hash\":\"00\"}";
+    let removed = [&honest_log(2), &b"##"[..], anchor.as_bytes()].concat();
+    let whole = honest_log(u64::MAX);
+    let cut = whole.split_at(whole.len() - 40).0.to_vec();
+    let logs = [mixed.into_bytes(), begun.into_bytes(), removed, torn_log(), whole, cut];
+    logs.into_iter().chain([honest_log(2)]).collect()
+}
+
+/// A log in which an append was cut off, and the next event says so.
+fn torn_log() -> Vec<u8> {
+    let scratch = tempfile::tempdir().unwrap();
+    let layout = Layout::new(scratch.path());
+    write_log(&layout, u64::MAX);
+    let segment = layout.log().join("segment-000001.json");
+    let mut torn = fs::read(&segment).unwrap();
+    torn.extend_from_slice(b"{\"sequence\":4,\"id\":");
+    fs::write(&segment, torn).unwrap();
+    AuditLog::new(&layout).append(&actor(), &Record::new(EventKind::KeyAdded)).unwrap();
+    fs::read(&segment).unwrap()
+}
+
+/// A table as the engine writes it, with values of these sizes.
+fn table(sizes: &[usize]) -> Vec<u8> {
+    let scratch = tempfile::tempdir().unwrap();
+    let (path, tmp) = (scratch.path().join("db"), scratch.path().join("tmp"));
+    fs::create_dir(&tmp).unwrap();
+    let store = RocksStore::create(&path, &tmp).unwrap();
+    let mut load = store.bulk_load(Family::Data).unwrap();
+    for (number, size) in sizes.iter().enumerate() {
+        load.put(&(number as u64).to_be_bytes(), &bytes(7, *size)).unwrap();
+    }
+    load.finish().unwrap();
+    let names = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    let table = names.into_iter().find(|path| is_table(path)).unwrap();
+    fs::read(table).unwrap()
 }
 
 const ROLLBACK: &str = r#"{"version":1,"time":"2026-11-19T03:00:00Z","restored":"00",

@@ -23,6 +23,11 @@ mod errors;
 mod inspect;
 pub mod salvage;
 
+/// Reading tables without the engine, for `crate::fuzzing`.
+pub(crate) mod decoders {
+    pub(crate) use crate::store::rocks::blocks::{KEY_BYTES_MAX, visit as visit_blocks};
+}
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

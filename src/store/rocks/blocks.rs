@@ -27,8 +27,8 @@ use crate::store::VisitEntry;
 
 /// Bytes of a value at most; more makes no sense.
 const VALUE_BYTES_MAX: usize = 64 << 20;
-/// Bytes of a key at most.
-const KEY_BYTES_MAX: usize = 4096;
+/// Bytes of a key with its trailer at most, however little of it each entry adds.
+pub(crate) const KEY_BYTES_MAX: usize = 4096;
 /// Bytes behind the user key: sequence number and type.
 const KEY_TRAILER_BYTES: usize = 8;
 /// The type of an entry that is a value, and not a mark of deletion.
@@ -43,8 +43,8 @@ const COUNT_MASK: u32 = (1 << 28) - 1;
 ///
 /// # Errors
 /// Fails only if the file cannot be read; what came before was visited.
-pub(super) fn visit(file: impl Read, visit: &mut VisitEntry<'_>) -> io::Result<()> {
-    let mut reader = BlockReader { file, at: 0, key: Vec::new(), last: Vec::new() };
+pub(crate) fn visit(file: impl Read, visit: &mut VisitEntry<'_>) -> io::Result<()> {
+    let mut reader = BlockReader { file, at: 0, key: Vec::new(), last: None };
     loop {
         match reader.block(visit) {
             Ok(ControlFlow::Continue(())) => {}
@@ -68,8 +68,8 @@ struct BlockReader<R> {
     at: u32,
     /// The key with its trailer.
     key: Vec<u8>,
-    /// The user key of the value that was visited last.
-    last: Vec<u8>,
+    /// The user key of the entry before.
+    last: Option<Vec<u8>>,
 }
 
 impl<R: Read> BlockReader<R> {
@@ -88,7 +88,7 @@ impl<R: Read> BlockReader<R> {
             if shared == 0 {
                 restarts.push(start);
             }
-            if shared > self.key.len() {
+            if shared > self.key.len() || shared.saturating_add(unshared) > KEY_BYTES_MAX {
                 return Ok(ControlFlow::Break(()));
             }
             self.key.truncate(shared);
@@ -99,11 +99,12 @@ impl<R: Read> BlockReader<R> {
                 return Ok(ControlFlow::Break(()));
             };
             let (user, trailer) = self.key.split_at(length);
-            if !self.last.is_empty() && user <= self.last.as_slice() {
+            if self.last.as_deref().is_some_and(|last| user <= last) {
                 return Ok(ControlFlow::Break(()));
             }
-            self.last.clear();
-            self.last.extend_from_slice(user);
+            let last = self.last.get_or_insert_default();
+            last.clear();
+            last.extend_from_slice(user);
             if trailer.first() == Some(&TYPE_VALUE) && visit(user, &value).is_break() {
                 return Ok(ControlFlow::Break(()));
             }
@@ -119,9 +120,7 @@ impl<R: Read> BlockReader<R> {
         let [shared, unshared, value] = numbers;
         Ok(match () {
             () if numbers == [0; 3] => Item::Restarts,
-            () if unshared == 0 || unshared > KEY_BYTES_MAX || value > VALUE_BYTES_MAX => {
-                Item::Nonsense
-            }
+            () if unshared == 0 || value > VALUE_BYTES_MAX => Item::Nonsense,
             () => Item::Entry { shared, unshared, value },
         })
     }
@@ -243,5 +242,42 @@ mod tests {
         ) {
             read(&bytes);
         }
+    }
+
+    /// A block of entries without its end: how much of the key before each has, the
+    /// rest of its key, its value.
+    fn entries(entries: &[(u8, &[u8], &[u8])]) -> Vec<u8> {
+        let mut block = Vec::new();
+        for (shared, rest, value) in entries {
+            let (rest_bytes, value_bytes) = (rest.len() as u8, value.len() as u8);
+            block.extend_from_slice(&[*shared, rest_bytes, value_bytes]);
+            block.extend_from_slice(rest);
+            block.extend_from_slice(value);
+        }
+        block
+    }
+
+    #[test]
+    fn an_empty_key_that_comes_twice_ends_it() {
+        // As any other: what loads them refuses a key that does not rise.
+        let trailer: &[u8] = &[TYPE_VALUE, 0, 0, 0, 0, 0, 0, 0];
+        let empty: (u8, &[u8], &[u8]) = (0, trailer, b"x");
+        assert_eq!(read(&entries(&[empty, empty, empty])), [(Vec::new(), b"x".to_vec())]);
+    }
+
+    #[test]
+    fn a_key_that_grows_from_entry_to_entry_is_bounded() {
+        // Each adds 120 bytes to the key before, of which the file holds no copy: else
+        // the work would be the square of the file's length.
+        let rest = [TYPE_VALUE; 120];
+        let mut block = Vec::new();
+        for shared in (0_usize..100_000).step_by(rest.len()) {
+            let low = (shared & 0x7f) as u8 | 0x80;
+            let (middle, high) = ((shared >> 7 & 0x7f) as u8 | 0x80, (shared >> 14) as u8);
+            block.extend_from_slice(&[low, middle, high, 120, 0]);
+            block.extend_from_slice(&rest);
+        }
+        let found = read(&block);
+        assert_eq!(found.len(), KEY_BYTES_MAX / rest.len());
     }
 }
