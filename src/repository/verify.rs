@@ -210,7 +210,7 @@ pub fn scan_readable(
     let mut tries = 0;
     while next <= last && !ended && !monitor.cancelled() {
         let mut beyond = false;
-        let scanned = store.scan_strictly(family, &sequence_key(next), &mut |key, value| {
+        let scanned = store.scan(family, &sequence_key(next), &mut |key, value| {
             let Some(sequence) = sequence_of(key) else { return ControlFlow::Continue(()) };
             if sequence > last {
                 beyond = true;
@@ -268,14 +268,13 @@ fn first_readable(
     mut lost: u64,
     last: u64,
 ) -> Result<u64, StoreError> {
-    let is_readable =
-        |from: u64| match store
-            .scan_strictly(family, &sequence_key(from), &mut |_, _| ControlFlow::Break(()))
-        {
-            Ok(()) => Ok(true),
-            Err(error) if error.is_loss() => Ok(false),
-            Err(error) => Err(error),
-        };
+    let is_readable = |from: u64| match store
+        .scan(family, &sequence_key(from), &mut |_, _| ControlFlow::Break(()))
+    {
+        Ok(()) => Ok(true),
+        Err(error) if error.is_loss() => Ok(false),
+        Err(error) => Err(error),
+    };
     let mut step = 1_u64;
     let mut found = loop {
         let probe = lost.saturating_add(step);

@@ -289,20 +289,6 @@ pub trait Store: Send + Sync {
         visit: &mut VisitEntry<'_>,
     ) -> Result<(), StoreError>;
 
-    /// As [`Store::scan`], and notices damage too that hurts no value: an engine that
-    /// rewrites files would stop there.
-    ///
-    /// # Errors
-    /// As [`Store::read`].
-    fn scan_strictly(
-        &self,
-        family: Family,
-        first: &[u8],
-        visit: &mut VisitEntry<'_>,
-    ) -> Result<(), StoreError> {
-        self.scan(family, first, visit)
-    }
-
     /// Returns the largest key of a family, or where damage hides it, a larger one or
     /// the same.
     ///
@@ -382,15 +368,6 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         visit: &mut VisitEntry<'_>,
     ) -> Result<(), StoreError> {
         (**self).scan(family, first, visit)
-    }
-
-    fn scan_strictly(
-        &self,
-        family: Family,
-        first: &[u8],
-        visit: &mut VisitEntry<'_>,
-    ) -> Result<(), StoreError> {
-        (**self).scan_strictly(family, first, visit)
     }
 
     fn last_key(&self, family: Family) -> Result<Option<Vec<u8>>, StoreError> {

@@ -13,14 +13,17 @@
 //!   the store by the manifest that ingestion syncs.
 //! - After a failed write, what reached the disk is unknown: the handle refuses
 //!   all further writes.
-//! - Checksums of `data` and `trees` are not verified here: the layer above
-//!   checks every object against its id.
+//! - The engine is only given blocks whose checksum is right, and else follows offsets
+//!   out of the block. The one exception is what `repair` reads of the small families. A
+//!   value of `data` or `trees` in a block that is damaged elsewhere is found without it;
+//!   the layer above checks every object against its id.
 //!
 //! Imports: nothing of ours but the store's own types.
 
 mod blocks;
 mod errors;
 mod inspect;
+mod rescue;
 pub mod salvage;
 
 /// Reading tables without the engine, for `crate::fuzzing`.
@@ -87,8 +90,10 @@ pub struct RocksStore {
     loads: AtomicU64,
     bulk_options: Options,
     faults: Vec<StoreFault>,
-    /// Whether blocks whose checksum is wrong are read nevertheless.
+    /// Whether blocks of small families whose checksum is wrong are read nevertheless.
     lenient: bool,
+    /// Bytes that were read for values in damaged blocks.
+    rescue_bytes: AtomicU64,
 }
 
 impl RocksStore {
@@ -184,7 +189,8 @@ impl RocksStore {
 
     fn new(db: DB, tmp: Option<PathBuf>, bulk_options: Options) -> Self {
         let (poisoned, loads) = (AtomicBool::new(false), AtomicU64::new(0));
-        Self { db, tmp, poisoned, loads, bulk_options, faults: Vec::new(), lenient: false }
+        let (faults, lenient, rescue_bytes) = (Vec::new(), false, AtomicU64::new(0));
+        Self { db, tmp, poisoned, loads, bulk_options, faults, lenient, rescue_bytes }
     }
 
     fn family(&self, family: Family) -> Result<&ColumnFamily, StoreError> {
@@ -195,46 +201,15 @@ impl RocksStore {
     }
 
     /// Values of the bulk-loaded families pass through once: they would only
-    /// push other blocks out of the cache, and their ids tell damage.
+    /// push other blocks out of the cache.
     fn read_options(&self, family: Family) -> ReadOptions {
         let mut options = ReadOptions::default();
-        if matches!(family, Family::Data | Family::Trees) {
+        if is_bulk_loaded(family) {
             options.fill_cache(false);
-            options.set_verify_checksums(false);
-        }
-        if self.lenient {
+        } else if self.lenient {
             options.set_verify_checksums(false);
         }
         options
-    }
-
-    fn scan_by(
-        &self,
-        family: Family,
-        first: &[u8],
-        visit: &mut VisitEntry<'_>,
-        options: &dyn Fn() -> ReadOptions,
-    ) -> Result<(), StoreError> {
-        let handle = self.family(family)?;
-        let mut next = first.to_vec();
-        let scanned = || {
-            let mut options = options();
-            options.set_readahead_size(SCAN_READAHEAD_BYTES);
-            let mut entries = self.db.raw_iterator_cf_opt(handle, options);
-            entries.seek(&next);
-            while let Some((key, value)) = entries.item() {
-                next.clear();
-                next.extend_from_slice(key);
-                // The first key behind the one that is visited.
-                next.push(0);
-                if visit(key, value).is_break() {
-                    return Ok(());
-                }
-                entries.next();
-            }
-            entries.status()
-        };
-        twice(scanned).map_err(unreadable("scanning"))
     }
 
     /// Where bulk loads go, if this handle may write.
@@ -303,7 +278,14 @@ impl Store for RocksStore {
     ) -> Result<bool, StoreError> {
         let (handle, options) = (self.family(family)?, self.read_options(family));
         let read = || self.db.get_pinned_cf_opt(handle, key, &options);
-        let value = twice(read).map_err(unreadable("reading"))?;
+        let value = match twice(read).map_err(unreadable("reading")) {
+            Err(StoreError::Damaged { .. })
+                if is_bulk_loaded(family) && self.rescue(family, key, visit) =>
+            {
+                return Ok(true);
+            }
+            value => value?,
+        };
         if let Some(value) = &value {
             visit(value);
         }
@@ -316,20 +298,26 @@ impl Store for RocksStore {
         first: &[u8],
         visit: &mut VisitEntry<'_>,
     ) -> Result<(), StoreError> {
-        self.scan_by(family, first, visit, &|| self.read_options(family))
-    }
-
-    fn scan_strictly(
-        &self,
-        family: Family,
-        first: &[u8],
-        visit: &mut VisitEntry<'_>,
-    ) -> Result<(), StoreError> {
-        self.scan_by(family, first, visit, &|| {
+        let handle = self.family(family)?;
+        let mut next = first.to_vec();
+        let scanned = || {
             let mut options = self.read_options(family);
-            options.set_verify_checksums(!self.lenient);
-            options
-        })
+            options.set_readahead_size(SCAN_READAHEAD_BYTES);
+            let mut entries = self.db.raw_iterator_cf_opt(handle, options);
+            entries.seek(&next);
+            while let Some((key, value)) = entries.item() {
+                next.clear();
+                next.extend_from_slice(key);
+                // The first key behind the one that is visited.
+                next.push(0);
+                if visit(key, value).is_break() {
+                    return Ok(());
+                }
+                entries.next();
+            }
+            entries.status()
+        };
+        twice(scanned).map_err(unreadable("scanning"))
     }
 
     fn last_key(&self, family: Family) -> Result<Option<Vec<u8>>, StoreError> {
@@ -488,6 +476,11 @@ impl Drop for RocksLoad<'_> {
         // Moved into the store, or abandoned; the next writer clears what stays.
         let _ = fs::remove_file(&self.path);
     }
+}
+
+/// Whether a family is written by bulk loads alone.
+const fn is_bulk_loaded(family: Family) -> bool {
+    matches!(family, Family::Data | Family::Trees)
 }
 
 fn check_exists(path: &Path) -> Result<(), StoreError> {

@@ -42,8 +42,8 @@ pub struct OldFile {
 
 impl RocksStore {
     /// Opens what is left of a store for reading, and lists its files by rising
-    /// keys. Blocks whose checksum is wrong are read nevertheless: the caller
-    /// checks every record.
+    /// keys. Blocks of small families whose checksum is wrong are read nevertheless: the
+    /// caller checks every record.
     ///
     /// # Errors
     /// Fails if the manifest cannot be read.
