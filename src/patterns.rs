@@ -5,13 +5,15 @@
 //! and `a/b` are seen from the root of the snapshot, `dir/` fits directories, `**`
 //! any number of names, `!` takes back. Pure.
 //!
-//! Imports: nothing of ours.
+//! Imports: `base`.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
+
+use crate::base::format::one_line;
 
 /// Why a pattern is none.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -34,7 +36,8 @@ impl PathPatterns {
         let mut builder = builder(Path::new(""));
         let invalid = |pattern: &str, error: ignore::Error| PatternError {
             pattern: pattern.to_owned(),
-            detail: error.to_string(),
+            // It quotes the pattern as it is.
+            detail: one_line(&error.to_string()),
         };
         builder.case_insensitive(ignore_case).map_err(|error| invalid("", error))?;
         for pattern in patterns {
@@ -123,6 +126,14 @@ mod tests {
         assert!(patterns.fit_from_above(b"etc/nginx/conf.d/x", false));
         assert!(!patterns.fit(b"etc/nginx/conf.d/x", false));
         assert!(!patterns.fit_from_above(b"etc", true) && !patterns.fit_from_above(b"", true));
+    }
+
+    #[test]
+    fn a_pattern_that_is_none_is_told_without_steering_a_terminal() {
+        for pattern in ["\u{1b}[2J[", "\u{9b}31m[", "a\rb[", "{\u{7}", "[z-\u{1b}]"] {
+            let text = check_pattern(pattern).unwrap_err().to_string();
+            assert!(!text.chars().any(char::is_control), "{text:?}");
+        }
     }
 
     #[test]

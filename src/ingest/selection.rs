@@ -13,6 +13,7 @@ use ignore::Match;
 use ignore::gitignore::Gitignore;
 use rustix::fs::{FileType, Mode, OFlags, openat};
 
+use crate::base::format::one_line;
 use crate::ingest::content::read_small;
 use crate::ingest::listing::Names;
 use crate::local::Status;
@@ -163,7 +164,8 @@ impl Selection {
         let mut problems = Vec::new();
         for line in String::from_utf8_lossy(&bytes).lines() {
             if let Err(error) = builder.add_line(None, line) {
-                problems.push(format!("the pattern {line:?} is not valid: {error}"));
+                let detail = one_line(&error.to_string());
+                problems.push(format!("the pattern {line:?} is not valid: {detail}"));
             }
         }
         match builder.build() {
@@ -171,7 +173,7 @@ impl Selection {
                 let above = above.cloned();
                 (Some(Arc::new(IgnoreFiles { patterns, above })), problems)
             }
-            Err(error) => (above.cloned(), vec![error.to_string()]),
+            Err(error) => (above.cloned(), vec![one_line(&error.to_string())]),
         }
     }
 }
@@ -271,6 +273,25 @@ mod tests {
     fn a_pattern_that_makes_no_sense_is_named() {
         let options = SelectionOptions { excludes: vec!["a[".to_owned()], ..Default::default() };
         assert!(Selection::new(&options).unwrap_err().to_string().contains("a["));
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_ignore_file_steers_no_terminal() {
+        // Anybody whose files are saved can put one there; who runs `create` reads it.
+        let scratch = tempfile::tempdir().unwrap();
+        std::fs::write(scratch.path().join(IGNORE_FILE), "\u{1b}]0;x\u{7}[\n*.o\n").unwrap();
+        let directory = OwnedFd::from(std::fs::File::open(scratch.path()).unwrap());
+        let mut names = Names::default();
+        names.read(&directory).unwrap();
+        let selection = Selection::new(&SelectionOptions::default()).unwrap();
+        let (files, problems) = selection.ignore_files(&directory, &names, b"d", None);
+        assert!(files.is_none() && problems.is_empty(), "they are obeyed only if that is asked");
+        let options = SelectionOptions { ignore_files: true, ..SelectionOptions::default() };
+        let selection = Selection::new(&options).unwrap();
+        let (files, problems) = selection.ignore_files(&directory, &names, b"d", None);
+        assert!(files.unwrap().excludes(Path::new("d/a.o"), false));
+        assert_eq!(problems.len(), 1);
+        assert!(!problems[0].chars().any(char::is_control), "{:?}", problems[0]);
     }
 
     #[test]

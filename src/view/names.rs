@@ -12,6 +12,11 @@ use crate::view::snapshots::{Snapshot, SnapshotList};
 
 /// Bytes that a formatted time may have, so that an id fits behind it.
 const TIME_BYTES_MAX: usize = 128;
+/// Seconds and nanoseconds of times by whose names a pattern is measured: the epoch, and
+/// the ends of Wednesdays in September and December, of which one or the other has the
+/// most letters or digits that a part of a time has.
+const SAMPLES: [(i64, u32); 3] =
+    [(0, 0), (1_790_812_799, 987_654_321), (1_798_675_199, 987_654_321)];
 /// Times as Samba looks for them.
 const GMT_PATTERN: &str = "@GMT-%Y.%m.%d-%H.%M.%S";
 
@@ -38,8 +43,12 @@ impl TimeFormat {
     /// # Errors
     /// Says what is wrong with a pattern that makes no file names.
     pub fn new(pattern: &str) -> Result<Self, String> {
-        let sample = Timestamp::default().to_utc_text(pattern);
-        match sample.map(|sample| escape(&sample).len()) {
+        let bytes = |(seconds, nanoseconds)| {
+            let time = Timestamp::new(seconds, nanoseconds)?;
+            time.to_utc_text(pattern).map(|text| escape(&text).len())
+        };
+        let all: Option<Vec<_>> = SAMPLES.into_iter().map(bytes).collect();
+        match all.and_then(|all| all.into_iter().max()) {
             None => Err("it holds a conversion that strftime does not know".to_owned()),
             _ if pattern.is_empty() => Err("it is empty".to_owned()),
             Some(bytes) if bytes > TIME_BYTES_MAX => {
@@ -272,6 +281,16 @@ mod tests {
         assert_eq!(names.len(), texts.len(), "{names:?}");
         assert!(names.iter().all(|name| EntryName::check(name.as_bytes()).is_ok()), "{names:?}");
         assert!(names.contains("nightly") && names.contains("a%2Fb") && names.contains("a%252Fb"));
+    }
+
+    #[test]
+    fn a_pattern_is_measured_by_the_longest_names_that_it_makes() {
+        // At the epoch these have no more than 128 bytes.
+        for longer in ["%s", "%-m", "%-d", "%B"] {
+            let sample = Timestamp::default().to_utc_text(longer).unwrap();
+            let pattern = longer.repeat(TIME_BYTES_MAX / sample.len());
+            assert!(TimeFormat::new(&pattern).unwrap_err().contains("128"), "{longer}");
+        }
     }
 
     #[test]
