@@ -31,8 +31,14 @@ mod tail;
 mod verify;
 
 /// Understands a line of the log, if it is an event, for `crate::fuzzing`.
-pub(crate) fn parse_line(line: &[u8]) {
-    let _ = event::Event::parse(line).map(|event| (event.computed(), event.time()));
+pub(crate) fn parse_line(line: &[u8]) -> bool {
+    event::Event::parse(line).map(|event| (event.computed(), event.time())).is_ok()
+}
+
+/// The line of an event with its details in the clear, if it is one and they are sealed
+/// with that key, for `crate::fuzzing`.
+pub(crate) fn unsealed_line(line: &[u8], key: &crate::crypto::SealingKey) -> Option<String> {
+    Some(event::Event::parse(line).ok()?.unsealed(key)?.line().to_owned())
 }
 
 #[cfg(test)]

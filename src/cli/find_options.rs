@@ -87,7 +87,7 @@ fn chunk(text: &str) -> Result<ChunkId, String> {
     digest(text).map(ChunkId::from_digest)
 }
 
-fn size_range(text: &str) -> Result<SizeRange, String> {
+pub(crate) fn size_range(text: &str) -> Result<SizeRange, String> {
     let range = if let Some(text) = text.strip_prefix('+') {
         size(text)?.saturating_add(1)..=u64::MAX
     } else if let Some(text) = text.strip_prefix('-') {

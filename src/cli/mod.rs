@@ -42,7 +42,12 @@ mod template;
 
 /// Decoders of records that only this layer reads, for `crate::fuzzing`.
 pub(crate) mod decoders {
+    pub(crate) use crate::cli::args::{compression, size};
+    pub(crate) use crate::cli::commands::mount_helper::decode_any as mount_helper;
     pub(crate) use crate::cli::commands::rollback_record::decode_any as rollback_record;
+    pub(crate) use crate::cli::find_options::size_range;
+    pub(crate) use crate::cli::profile::decode_any as configuration;
+    pub(crate) use crate::cli::template::Template;
 }
 
 use std::env;

@@ -16,6 +16,7 @@
 //! ```
 
 use std::ffi::OsStr;
+use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -27,7 +28,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::base::files::with_inherited_umask;
-use crate::base::format::one_line;
+use crate::base::format::{self, one_line};
 use crate::cli::create_options::CreateOptions;
 use crate::cli::exit::CommandError;
 use crate::cli::log_rules::LogRules;
@@ -35,6 +36,8 @@ use crate::cli::output::path_text;
 use crate::cli::policy::PolicyOptions;
 use crate::cli::secrets::SecretSource;
 
+/// Bytes of a configuration file at most.
+const CONFIGURATION_BYTES_MAX: u64 = 1 << 20;
 /// How often a hook is looked at.
 const PATIENCE: Duration = Duration::from_millis(20);
 
@@ -173,6 +176,26 @@ fn parse_policy(text: &str, name: &str) -> Result<(Place, PolicyOptions), String
     Ok((place, options.map_err(|error| format!("policy {name:?}: {}", message(&error)))?))
 }
 
+/// Reads all that a configuration file holds, and returns what is said against it, for
+/// fuzzers.
+pub(crate) fn decode_any(text: &str) -> Vec<String> {
+    let config = match Config::parse(text) {
+        Ok(config) => config,
+        Err(problem) => return vec![problem],
+    };
+    let mut problems = Vec::new();
+    for name in config.profiles.keys().map(String::as_str).chain(["home"]) {
+        problems.extend(Profile::parse(text, name).err());
+    }
+    for name in config.policies.keys().map(String::as_str).chain(["standard"]) {
+        problems.extend(match parse_policy(text, name) {
+            Ok((_, options)) => options.policy().err().map(|error| error.to_string()),
+            Err(problem) => Some(problem),
+        });
+    }
+    problems
+}
+
 /// The parts of a configuration file.
 struct Config {
     place: Place,
@@ -213,7 +236,7 @@ fn pick(mut tables: toml::Table, what: &str, name: &str) -> Result<toml::Table, 
         return Ok(table);
     }
     let known: Vec<_> = tables.keys().map(String::as_str).collect();
-    Err(format!("there is no {what} {name:?} (there is: {})", known.join(", ")))
+    Err(one_line(&format!("there is no {what} {name:?} (there is: {})", known.join(", "))))
 }
 
 /// Reads the keys one by one, since the words about a wrong value do not say
@@ -226,7 +249,8 @@ fn check_each<T: DeserializeOwned>(
     for (key, value) in table {
         let alone = toml::Table::from_iter([(key.clone(), value.clone())]);
         if let Err(error) = alone.try_into::<T>() {
-            return Err(format!("{what} {name:?}, {key}: {}", message(&error)));
+            let text = format!("{what} {name:?}, {key}: {}", error.message());
+            return Err(one_line(&text));
         }
     }
     Ok(())
@@ -234,9 +258,17 @@ fn check_each<T: DeserializeOwned>(
 
 fn read<T>(file: &Path, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T, CommandError> {
     let shown = path_text(file);
-    let text = fs::read_to_string(file).map_err(|error| {
+    let mut text = String::new();
+    let read = fs::File::open(file)
+        .and_then(|file| file.take(CONFIGURATION_BYTES_MAX + 1).read_to_string(&mut text));
+    read.map_err(|error| {
         CommandError::Usage(format!("Cannot read the configuration {shown}: {error}"))
     })?;
+    if text.len() as u64 > CONFIGURATION_BYTES_MAX {
+        let most = format::bytes(CONFIGURATION_BYTES_MAX);
+        let problem = format!("The configuration {shown} is not valid: it is larger than {most}");
+        return Err(CommandError::Usage(problem));
+    }
     parse(&text).map_err(|problem| {
         CommandError::Usage(format!("The configuration {shown} is not valid: {problem}"))
     })
@@ -344,6 +376,29 @@ mod tests {
         assert_eq!(Config::parse(&text).unwrap().log, rules);
         assert!(Profile::parse(&text, "home").is_ok() && parse_policy(&text, "standard").is_ok());
         assert!(Config::parse(CONFIG).unwrap().log.is_empty());
+    }
+
+    #[test]
+    fn a_file_without_an_end_is_refused() {
+        let problem = read_log_rules(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert!(problem.contains("larger than 1.0 MiB"), "{problem}");
+    }
+
+    #[test]
+    fn what_is_said_of_a_file_steers_no_terminal() {
+        for text in [
+            "\"\\u001b[2J\" = 1",
+            "[profiles.\"\\u001b]\"]\n[policies.\"\\u009b\"]",
+            "[profiles.home]\n\"\\u001b\" = 1\n[policies.standard]\n\"a\\nb\" = 1",
+            "[profiles.home]\ncompression = \"\\u001b\"\nhooks = { \"\\u0007\" = 1 }",
+            "a = \u{1b}",
+        ] {
+            let problems = decode_any(text);
+            assert!(!problems.is_empty(), "{text}");
+            for problem in problems {
+                assert!(!problem.chars().any(char::is_control), "{problem:?}");
+            }
+        }
     }
 
     #[test]

@@ -37,6 +37,11 @@ mod statistics;
 mod tree;
 mod usage;
 
+/// Answers to the kernel without a kernel, for `crate::fuzzing`.
+pub(crate) mod decoders {
+    pub(crate) use crate::fuse::tree::Tree;
+}
+
 use std::sync::Arc;
 
 use crate::base::id::SnapshotId;

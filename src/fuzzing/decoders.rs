@@ -191,7 +191,7 @@ pub(super) fn scan_page(input: &[u8]) {
 }
 
 pub(super) fn event(input: &[u8]) {
-    crate::audit::parse_line(input);
+    let _ = crate::audit::parse_line(input);
     let mut decoder = Decoder::new(input);
     while decoder.number().is_ok() {}
 }

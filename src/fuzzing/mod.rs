@@ -17,9 +17,12 @@ mod decoders;
 mod forge;
 mod logs;
 mod model;
+mod requests;
+mod sealed;
 mod source;
 mod stores;
 mod views;
+mod words;
 
 #[cfg(test)]
 mod seeds;
@@ -30,7 +33,7 @@ mod tests;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target. `fuzz/fuzz_targets` has a file for each.
-pub const TARGETS: [Target; 25] = [
+pub const TARGETS: [Target; 35] = [
     ("decode_tree", decoders::tree),
     ("decode_chunk_list", decoders::chunk_list),
     ("decode_manifest", decoders::manifest),
@@ -52,7 +55,17 @@ pub const TARGETS: [Target; 25] = [
     ("read_archive", archives::read_archive),
     ("parse_time", decoders::time),
     ("read_blocks", stores::blocks),
+    ("open_store", stores::open_store),
     ("prove_event_log", logs::prove),
+    ("unseal_event", sealed::details),
+    ("read_sealed_records", sealed::records),
+    ("unlock_key_directory", sealed::key_directory),
+    ("lock_holder", words::lock_holder),
+    ("mount_helper", words::mount_helper),
+    ("mount_requests", requests::mount_requests),
+    ("read_configuration", words::configuration),
+    ("parse_options", words::options),
+    ("parse_patterns", words::patterns),
     ("view_operations", views::view_operations),
     ("view_model", compared::view_model),
     ("check_repository", views::check_repository),

@@ -1,5 +1,8 @@
 //! Inputs that the targets understand, at least in part.
 
+mod sealed;
+mod words;
+
 use std::fs;
 use std::io::Write as _;
 
@@ -59,8 +62,17 @@ pub(super) fn seeds(target: &str) -> Vec<Vec<u8>> {
         "parse_event" => vec![EVENT.into()],
         "verify_log" => vec![honest_log(u64::MAX), honest_log(2), EVENT.into()],
         "prove_event_log" => foreign_logs(),
+        "read_sealed_records" => sealed::records(),
+        "unlock_key_directory" => sealed::key_directories(),
+        "unseal_event" => sealed::DETAILS.map(|text| text.as_bytes().to_vec()).to_vec(),
+        "lock_holder" => vec![b"icecore create (process 7) since 2026-11-19T03:00:00Z".to_vec()],
+        "mount_helper" => words::MOUNT_HELPER.map(|line| line.replace(' ', "\0").into()).to_vec(),
+        "read_configuration" => vec![words::CONFIGURATION.into()],
+        "parse_options" => words::OPTIONS.map(|text| text.as_bytes().to_vec()).to_vec(),
+        "parse_patterns" => words::PATTERNS.map(|text| text.as_bytes().to_vec()).to_vec(),
+        "open_store" => (1..8).map(|seed| bytes(seed, 40)).chain([Vec::new()]).collect(),
         "read_blocks" => vec![table(&[40; 30]), table(&[0, 3000, 5])],
-        "view_model" | "view_operations" | "check_repository" => {
+        "mount_requests" | "view_model" | "view_operations" | "check_repository" => {
             (1..20).map(|seed| bytes(seed, 800)).chain([vec![0; 64]]).collect()
         }
         "parse_time" => ["yesterday", "2026-11-19T03:00", "90d", "1y6m", "@60", "2h ago"]
@@ -147,8 +159,8 @@ fn table(sizes: &[usize]) -> Vec<u8> {
         load.put(&(number as u64).to_be_bytes(), &bytes(7, *size)).unwrap();
     }
     load.finish().unwrap();
-    let names = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
-    let table = names.into_iter().find(|path| is_table(path)).unwrap();
+    let mut names = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    let table = names.find(|path| is_table(path)).unwrap();
     fs::read(table).unwrap()
 }
 

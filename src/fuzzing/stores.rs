@@ -1,8 +1,24 @@
-//! What is read of a store's own files without the engine.
+//! What a damaged or forged store does to those who read it.
 
+use std::fs;
 use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::OnceLock;
 
+use crate::fuzzing::decoders::directory;
+use crate::fuzzing::source::Source;
+use crate::store::rocks::RocksStore;
 use crate::store::rocks::decoders::{KEY_BYTES_MAX, visit_blocks};
+use crate::store::rocks::salvage::{is_table, sample_blocks};
+use crate::store::{Batch, Durability, Family, Store, StoreError};
+
+/// Entries of the honest store of each kind, bytes of its largest value, and entries
+/// that are read of any family at most: each table holds fewer.
+const ENTRIES: u64 = 60;
+const VALUE_BYTES: usize = 400;
+const READ_MAX: usize = 100_000;
+/// Places at which one input changes the store.
+const CHANGES_MAX: usize = 12;
 
 /// A table, block after block, as what is left of a damaged store is read.
 pub(super) fn blocks(input: &[u8]) {
@@ -25,4 +41,112 @@ fn read(input: &[u8]) -> Vec<(Vec<u8>, usize)> {
     assert!(visited.is_ok(), "{visited:?}");
     assert!(value_bytes <= input.len(), "more than there is");
     found
+}
+
+/// The files of a small store: each family has some entries, some of which are deleted.
+fn honest() -> &'static [(String, Vec<u8>)] {
+    static FILES: OnceLock<Vec<(String, Vec<u8>)>> = OnceLock::new();
+    FILES.get_or_init(|| make(&directory().join("honest")).unwrap_or_default())
+}
+
+fn make(place: &Path) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+    let (path, tmp) = (place.join("db"), place.join("tmp"));
+    let _ = fs::create_dir_all(&tmp);
+    let store = RocksStore::create(&path, &tmp)?;
+    let value =
+        |number: u64| vec![number.to_le_bytes()[0]; VALUE_BYTES / (1 + number as usize % 9)];
+    for family in [Family::Data, Family::Trees] {
+        let mut load = store.bulk_load(family)?;
+        for number in 0..ENTRIES {
+            load.put(&number.to_be_bytes(), &value(number))?;
+        }
+        load.finish()?;
+    }
+    let mut batch = Batch::new();
+    for number in 0..ENTRIES {
+        for family in [Family::Index, Family::Meta, Family::Snapshots, Family::Scan] {
+            batch.put(family, [number.to_le_bytes()[0]; 32], value(number));
+        }
+        if number % 7 == 0 {
+            batch.delete(Family::Data, number.to_be_bytes());
+        }
+    }
+    store.write(&batch, Durability::Synced)?;
+    store.flush()?;
+    drop(store);
+    let mut files = Vec::new();
+    for entry in fs::read_dir(&path).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_content = ["CURRENT", "MANIFEST"].iter().any(|it| name.starts_with(it));
+        if is_content || is_table(&entry.path()) {
+            files.push((name, fs::read(entry.path()).unwrap_or_default()));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// A store with changes in its files, read as a mount and as `repair` do, but for the small
+/// families of the latter (see `docs/testing.md`). Nothing is read for ever.
+pub(super) fn open_store(input: &[u8]) {
+    let path = directory().join("changed");
+    let _ = fs::remove_dir_all(&path);
+    if fs::create_dir_all(&path).is_err() {
+        return;
+    }
+    let mut files = honest().to_vec();
+    change(&mut files, &mut Source::new(input));
+    for (name, bytes) in &files {
+        if fs::write(path.join(name), bytes).is_err() {
+            return;
+        }
+    }
+    if let Ok(store) = RocksStore::open_reader(&path) {
+        Family::ALL.into_iter().for_each(|family| look(&store, family));
+    }
+    if let Ok((store, tables)) = RocksStore::open_remains(&path) {
+        [Family::Data, Family::Trees].into_iter().for_each(|family| look(&store, family));
+        tables.iter().for_each(|table| assert!(sample_blocks(&table.path).len() <= 16));
+    }
+}
+
+/// Changes the tables at the places that the input names, and at times the manifest.
+fn change(files: &mut [(String, Vec<u8>)], source: &mut Source<'_>) {
+    for _ in 0..CHANGES_MAX {
+        if source.is_empty() || files.is_empty() {
+            return;
+        }
+        let chosen = source.below(files.len());
+        let place = usize::from(source.byte()) << 8 | usize::from(source.byte());
+        let Some((_, bytes)) = files.get_mut(chosen) else { return };
+        let place = place % bytes.len().max(1);
+        match source.below(8) {
+            0 => bytes.truncate(place),
+            1 => {
+                let more = source.take(8).to_vec();
+                bytes.splice(place..place, more);
+            }
+            2 => bytes.iter_mut().skip(place).take(16).for_each(|byte| *byte = 0),
+            _ => {
+                let value = source.byte();
+                bytes.iter_mut().skip(place).take(1).for_each(|byte| *byte ^= value);
+            }
+        }
+    }
+}
+
+fn look(store: &RocksStore, family: Family) {
+    let (mut count, mut last) = (0, None::<Vec<u8>>);
+    let _ = store.scan(family, &[], &mut |key, value| {
+        count += 1;
+        last = Some(key.to_vec());
+        assert!(value.len() <= READ_MAX, "a value out of nothing");
+        assert!(count < READ_MAX, "entries without an end");
+        ControlFlow::Continue(())
+    });
+    let _ = (store.last_key(family), store.extents(family));
+    for number in [0, ENTRIES / 2, u64::MAX] {
+        let _ = store.get(family, &number.to_be_bytes());
+    }
+    let _ = last.map(|key| store.get(family, &key));
 }

@@ -37,7 +37,7 @@ const FILES_READ_MAX: usize = 64;
 const NAME_BYTES: usize = 4;
 /// Most memory times passes, in KiB, of all key files together: some ninety seconds of a
 /// processor for a wrong password.
-const ALL_WORK_KIB_MAX: u64 = 4 * WORK_KIB_MAX;
+pub(crate) const ALL_WORK_KIB_MAX: u64 = 4 * WORK_KIB_MAX;
 
 /// The key files of a repository.
 #[derive(Debug)]

@@ -47,9 +47,11 @@ mod writer;
 /// Decoders of records that only this layer reads, for `crate::fuzzing`.
 pub(crate) mod decoders {
     pub(crate) use crate::repository::deleted::decode_any as deleted;
+    pub(crate) use crate::repository::keyring::ALL_WORK_KIB_MAX;
     pub(crate) use crate::repository::lease::count_leased as lease;
+    pub(crate) use crate::repository::lock::holder_in as lock_holder;
     pub(crate) use crate::repository::notes::decode_and_encode as note;
-    pub(crate) use crate::repository::scan::decode_any as scan_page;
+    pub(crate) use crate::repository::scan::{decode_any as scan_page, forge_scan_page};
     pub(crate) use crate::repository::writer::decode_pending as pending;
 }
 

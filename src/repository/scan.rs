@@ -393,6 +393,19 @@ pub(crate) fn decode_any(bytes: &[u8]) {
     let _ = ScanPage::decode(bytes).map(|page| page.entries.len());
 }
 
+/// Seals any bytes as the first record of a directory, for fuzzers. Returns its key and
+/// what to store.
+pub(crate) fn forge_scan_page(
+    repository: &Repository,
+    key: ScanKey,
+    record: Vec<u8>,
+) -> Option<(Vec<u8>, Vec<u8>)> {
+    let key = key.page(&repository.protection, None);
+    let envelopes = &repository.protection.envelopes;
+    let stored = envelopes.wrap(RecordKind::ScanPage, &sha256(&key), record).ok()?;
+    Some((key, stored))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

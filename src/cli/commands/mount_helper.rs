@@ -8,10 +8,13 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use clap::Parser as _;
+use clap::error::ErrorKind;
 
 use crate::base::name::printable;
-use crate::cli::args::size;
+use crate::cli::args::{Arguments, Command, size};
 use crate::cli::exit;
 use crate::cli::output::path_text;
 use crate::fuse::find_mount;
@@ -80,6 +83,36 @@ pub(crate) fn main(words: &[OsString]) -> u8 {
     }
 }
 
+/// Understands any words, and what is made of them, for fuzzers.
+///
+/// # Errors
+/// Fails if mount(8) is told that they are wrong, and with what words.
+///
+/// # Panics
+/// If they are taken and `icecore mount` then has more against them than that an option
+/// stands beside one that excludes it.
+pub(crate) fn decode_any(words: &[OsString]) -> Result<(), String> {
+    let request = Request::parse(words)?;
+    let is_whole = request.places.len() == 2 && request.places.iter().all(|it| !it.is_empty());
+    let places = request.places.clone();
+    match Arguments::try_parse_from(request.command_line()) {
+        Ok(arguments) => {
+            let taken: Vec<PathBuf> = match arguments.command {
+                Command::Mount(mount) => {
+                    mount.source.into_iter().chain([mount.mountpoint]).collect()
+                }
+                _ => Vec::new(),
+            };
+            assert!(places.iter().eq(&taken), "another command, or other places");
+        }
+        Err(error) => {
+            let is_conflict = error.kind() == ErrorKind::ArgumentConflict;
+            assert!(is_conflict || !is_whole, "{error}");
+        }
+    }
+    Ok(())
+}
+
 fn say(text: &str) {
     let _ = writeln!(io::stderr(), "icecore: {text}");
 }
@@ -138,29 +171,29 @@ impl Request {
         };
         match (name, value) {
             (b"", None) => {}
-            (b"allow_other", None) => self.options.push("--allow-other".into()),
-            (b"samba", None) => self.options.push("--samba".into()),
-            (b"no_pin", None) => self.options.push("--no-pin".into()),
-            (b"no_poll", None) => self.options.push("--no-poll".into()),
-            (b"noexec", None) => self.options.push("--no-exec".into()),
+            (b"allow_other", None) => self.put("--allow-other", b""),
+            (b"samba", None) => self.put("--samba", b""),
+            (b"no_pin", None) => self.put("--no-pin", b""),
+            (b"no_poll", None) => self.put("--no-poll", b""),
+            (b"noexec", None) => self.put("--no-exec", b""),
             (b"cache_size", Some(value)) => {
-                let text = String::from_utf8_lossy(value);
-                size(&text).map_err(|problem| format!("cache_size: {problem}"))?;
-                self.value("--cache-size=", value);
+                let sized = text(value).and_then(size);
+                sized.map_err(|problem| format!("cache_size: {problem}"))?;
+                self.put("--cache-size=", value);
             }
             (b"by_time_format", Some(value)) => {
-                let text = String::from_utf8_lossy(value);
-                TimeFormat::new(&text).map_err(|problem| format!("by_time_format: {problem}"))?;
-                self.value("--by-time-format=", value);
+                let format = text(value).and_then(TimeFormat::new);
+                format.map_err(|problem| format!("by_time_format: {problem}"))?;
+                self.put("--by-time-format=", value);
             }
-            (b"log_file", Some(value)) if !value.is_empty() => self.value("--log-file=", value),
+            (b"log_file", Some(value)) if !value.is_empty() => self.put("--log-file=", value),
             (b"password_file", Some(value)) if !value.is_empty() => {
-                self.value("--password-file=", value);
+                self.put("--password-file=", value);
             }
             (b"password_command", Some(value)) if !value.is_empty() => {
-                self.value("--password-command=", value);
+                self.put("--password-command=", value);
             }
-            (b"key_file", Some(value)) if !value.is_empty() => self.value("--key-file=", value),
+            (b"key_file", Some(value)) if !value.is_empty() => self.put("--key-file=", value),
             // mount(8) puts it there unless somebody said `ro`.
             (b"rw", None) if index == 0 => self.writable = true,
             (b"rw", None) => return Err("rw is refused: an icecore mount is read-only".to_owned()),
@@ -173,7 +206,10 @@ impl Request {
         Ok(())
     }
 
-    fn value(&mut self, option: &str, value: &[u8]) {
+    /// Adds an option. Of one that comes twice the last counts: mount(8) puts those of its
+    /// command line behind those of fstab.
+    fn put(&mut self, option: &str, value: &[u8]) {
+        self.options.retain(|other| !other.as_bytes().starts_with(option.as_bytes()));
         let mut word = OsString::from(option);
         word.push(OsStr::from_bytes(value));
         self.options.push(word);
@@ -187,6 +223,11 @@ impl Request {
         words.extend(self.places);
         words
     }
+}
+
+/// What `icecore mount` takes for text.
+fn text(value: &[u8]) -> Result<&str, String> {
+    std::str::from_utf8(value).map_err(|_| "it is not text".to_owned())
 }
 
 fn is_ignored(option: &[u8]) -> bool {
@@ -223,6 +264,22 @@ mod tests {
         assert_eq!(command_line(line), format!("icecore mount {options} /repo /mnt"));
         assert!(!parse(line).unwrap().writable && !parse(line).unwrap().fake);
         assert!(parse("/repo /mnt -f").unwrap().fake);
+    }
+
+    #[test]
+    fn of_an_option_that_comes_twice_the_last_counts() {
+        let line = "/repo /mnt -v -o ro,samba,cache_size=1G,log_file=/a,samba,cache_size=2G";
+        let options = "--log-file=/a --samba --cache-size=2G";
+        assert_eq!(command_line(line), format!("icecore mount {options} /repo /mnt"));
+    }
+
+    #[test]
+    fn what_is_no_text_is_refused_where_text_is_meant() {
+        for option in [&b"by_time_format=%Y\xff"[..], b"cache_size=1\xff"] {
+            let words = [&b"/repo"[..], b"/mnt", b"-o", option];
+            let words = words.map(|word| OsStr::from_bytes(word).to_owned());
+            assert!(decode_any(&words).unwrap_err().contains("not text"));
+        }
     }
 
     #[test]
