@@ -246,3 +246,31 @@ fn an_older_state_of_the_whole_is_believed_by_all_but_a_head_of_the_log_that_was
     locked.run("first", &["show", &lost]).expect(1);
     locked.run("first", &["log", "verify", "--head", &head]).ends(4, &["cut off or replaced"]);
 }
+
+#[test]
+fn a_record_of_a_restore_that_was_undone_is_obeyed_again_and_takes_nothing_that_is_new() {
+    let locked = Locked::new();
+    let id = locked.create(&[]);
+    let plans = locked.place("source/plans");
+    fs::remove_file(&plans).unwrap();
+    let top = locked.place("");
+    let words = ["restore", &id, "--in-place", top.to_str().unwrap(), "--yes"];
+    locked.run("first", &words).expect(0);
+    let mut records = fs::read_dir(locked.repo().join("rollbacks")).unwrap();
+    let record = records.next().unwrap().unwrap().path();
+    let kept = fs::read(&record).unwrap();
+    let undo = || locked.run("first", &["restore", "--undo", "--yes"]);
+    undo().expect(0);
+    assert!(!plans.exists());
+    undo().fails(1, &["no record"]);
+    // Not promised: that it is taken back once only. What was restored again goes again.
+    locked.run("first", &[&words[..], &["--no-rollback"]].concat()).expect(0);
+    fs::write(&record, &kept).unwrap();
+    undo().expect(0);
+    assert!(!plans.exists());
+    // What was made since is nobody's to remove.
+    fs::write(&plans, "attack at noon").unwrap();
+    fs::write(&record, &kept).unwrap();
+    undo();
+    assert_eq!(fs::read(&plans).unwrap(), b"attack at noon");
+}
