@@ -219,7 +219,8 @@ class Handle(ctypes.Structure):
 system = ctypes.CDLL(None, use_errno=True)
 path, user = sys.argv[1], int(sys.argv[2])
 handle, mount = Handle(128), ctypes.c_int()
-assert system.name_to_handle_at(-100, path.encode(), ctypes.byref(handle), ctypes.byref(mount), 0) == 0
+places = ctypes.byref(handle), ctypes.byref(mount)
+assert system.name_to_handle_at(-100, path.encode(), *places, 0) == 0
 top = os.open(os.path.dirname(path), os.O_RDONLY)
 def told():
     file = system.open_by_handle_at(top, ctypes.byref(handle), os.O_RDONLY)
