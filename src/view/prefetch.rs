@@ -25,6 +25,8 @@ const WINDOW: u64 = 192;
 const GAP: u64 = 64;
 /// Reads in order after which it begins.
 const READS_MIN: u32 = 4;
+/// Numbers above are nobody's, and nothing is added to them.
+const SEQUENCE_MAX: u64 = u64::MAX / 2;
 /// Readers that are followed at once.
 const STREAMS_MAX: usize = 8;
 /// How far the loading leaps when the reader has caught up with it.
@@ -90,7 +92,8 @@ impl Prefetch {
 
     /// Notes that a chunk is being read; `is_missed` if the cache lacks it.
     pub(crate) fn note(&self, sequence: u64, bytes: u32, is_missed: bool) {
-        if bytes as usize > CHUNK_BYTES_MAX {
+        // A number comes from a hint, which may say anything.
+        if bytes as usize > CHUNK_BYTES_MAX || sequence > SEQUENCE_MAX {
             return;
         }
         if is_missed {
@@ -175,6 +178,15 @@ mod tests {
     fn readers_here_and_there_bring_nothing() {
         let mut state = State::default();
         assert_eq!(asked(&mut state, (0..1000).map(|step| step * 7919 % 100_003)), []);
+    }
+
+    #[test]
+    fn numbers_that_hints_make_up_bring_nothing_and_overflow_nothing() {
+        let prefetch = Prefetch::default();
+        for back in 0..100 {
+            prefetch.note(u64::MAX - back, 1, true);
+        }
+        assert!(prefetch.lock().wanted.is_none());
     }
 
     #[test]
