@@ -11,6 +11,9 @@ pub const SYMLINK_BYTES_MAX: usize = 4095;
 pub const XATTR_NAME_BYTES_MAX: usize = 255;
 /// Bytes of one extended attribute's value (`XATTR_SIZE_MAX`).
 pub const XATTR_VALUE_BYTES_MAX: usize = 64 << 10;
+/// Bytes of the names of one file's extended attributes, each with a NUL: of more, Linux
+/// does not tell (`XATTR_LIST_MAX`).
+pub const XATTR_LIST_BYTES_MAX: usize = 64 << 10;
 /// Bytes of all extended attributes of one file together.
 pub const XATTR_TOTAL_BYTES_MAX: usize = 1 << 20;
 /// Bytes of a user's, group's or host's name.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::base::codec::DecodeError;
 use crate::base::limits::{
-    LABEL_BYTES_MAX, SYMLINK_BYTES_MAX, XATTR_NAME_BYTES_MAX, XATTR_TOTAL_BYTES_MAX,
-    XATTR_VALUE_BYTES_MAX,
+    LABEL_BYTES_MAX, SYMLINK_BYTES_MAX, XATTR_LIST_BYTES_MAX, XATTR_NAME_BYTES_MAX,
+    XATTR_TOTAL_BYTES_MAX, XATTR_VALUE_BYTES_MAX,
 };
 use crate::base::name::EntryName;
 use crate::base::time::Timestamp;
@@ -302,12 +302,13 @@ fn decode_xattrs(decoder: &mut RecordDecoder<'_>) -> Result<Vec<Xattr>, DecodeEr
         return Err(body.error("an empty list of attributes is marked as present"));
     }
     let mut xattrs: Vec<Xattr> = Vec::new();
-    let mut total = 0;
+    let (mut list, mut total) = (0, 0);
     for _ in 0..count {
         let name = body.bytes(XATTR_NAME_BYTES_MAX, "an attribute's name")?;
         let value = body.bytes(XATTR_VALUE_BYTES_MAX, "an attribute's value")?;
+        list += name.len() + 1;
         total += name.len() + value.len();
-        if total > XATTR_TOTAL_BYTES_MAX {
+        if list > XATTR_LIST_BYTES_MAX || total > XATTR_TOTAL_BYTES_MAX {
             return Err(body.error("the attributes of a file are too large"));
         }
         if name.is_empty() || name.contains(&0) {

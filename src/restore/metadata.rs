@@ -16,6 +16,8 @@ use crate::restore::run::Run;
 /// Attributes that the system gives to files by itself, so that one too many is
 /// no difference.
 const OF_THE_SYSTEM: [&[u8]; 3] = [b"security.selinux", b"security.ima", b"security.evm"];
+/// Attributes of one file that are named at most if they cannot be set.
+const NAMED_XATTRS_MAX: usize = 10;
 const SETUID: u16 = 0o4000;
 const SETGID: u16 = 0o2000;
 
@@ -127,14 +129,21 @@ impl Run<'_> {
                 }
             }
         }
+        let mut failed = 0_usize;
         for xattr in &node.xattrs {
             if !self.may_set(&xattr.name) {
                 self.note_privileged_xattr();
             } else if let Err(error) = handle.set_xattr(xattr) {
-                let name = crate::base::name::printable(&xattr.name);
-                let error = system_words(&error.into());
-                self.problem(path, &format!("cannot set its attribute {name}: {error}"));
+                failed += 1;
+                if failed <= NAMED_XATTRS_MAX {
+                    let name = crate::base::name::printable(&xattr.name);
+                    let error = system_words(&error.into());
+                    self.problem(path, &format!("cannot set its attribute {name}: {error}"));
+                }
             }
+        }
+        if let Some(more @ 1..) = failed.checked_sub(NAMED_XATTRS_MAX) {
+            self.problem(path, &format!("cannot set {more} more of its attributes"));
         }
         Ok(())
     }

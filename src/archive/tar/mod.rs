@@ -36,9 +36,6 @@ const PAX_BYTES_MAX: u64 = 4 << 20;
 /// among them: they count for every one.
 const GLOBAL_BYTES_MAX: usize = 64 << 10;
 const GLOBAL_XATTR_BYTES_MAX: usize = 4 << 10;
-/// Bytes of the names of a file's attributes, each with a NUL: of more, Linux does not
-/// tell (`XATTR_LIST_MAX`).
-const XATTR_LIST_BYTES_MAX: usize = 64 << 10;
 
 /// The bytes that fill up the last block of so many.
 const fn padding(bytes: u64) -> usize {

@@ -11,13 +11,12 @@ use crate::archive::tar::header::{
 use crate::archive::tar::pax::{ACL_ACCESS, ACL_DEFAULT, Records, parse_time, xattr_name};
 use crate::archive::tar::sparse::SparseMap;
 use crate::archive::tar::{
-    BLOCK, GLOBAL_BYTES_MAX, GLOBAL_XATTR_BYTES_MAX, PAX_BYTES_MAX, XATTR_LIST_BYTES_MAX, acl,
-    padding,
+    BLOCK, GLOBAL_BYTES_MAX, GLOBAL_XATTR_BYTES_MAX, PAX_BYTES_MAX, acl, padding,
 };
 use crate::base::id::parse_hex_bytes;
 use crate::base::limits::{
-    LABEL_BYTES_MAX, SYMLINK_BYTES_MAX, XATTR_NAME_BYTES_MAX, XATTR_TOTAL_BYTES_MAX,
-    XATTR_VALUE_BYTES_MAX,
+    LABEL_BYTES_MAX, SYMLINK_BYTES_MAX, XATTR_LIST_BYTES_MAX, XATTR_NAME_BYTES_MAX,
+    XATTR_TOTAL_BYTES_MAX, XATTR_VALUE_BYTES_MAX,
 };
 use crate::base::time::Timestamp;
 use crate::dag::node::MODE_MASK;
