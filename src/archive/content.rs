@@ -56,8 +56,8 @@ pub(super) struct Packer<'a> {
     /// Whether content is hashed for whoever is told.
     pub(super) is_hashing: bool,
     pub(super) told: &'a mut Told<'a>,
-    /// The first path of each group of hard links, with its digest.
-    pub(super) links: HashMap<[u8; 16], (Vec<u8>, Option<Digest256>)>,
+    /// The first path of each file with hard links, with its digest.
+    pub(super) links: HashMap<Digest256, (Vec<u8>, Option<Digest256>)>,
     pub(super) packed: Packed,
 }
 
@@ -100,8 +100,8 @@ impl Packer<'_> {
             self.monitor.warn(&format!("{path} is {kind} and left out: the format has none"));
             return Ok(());
         }
-        let group = node.links.filter(|_| self.abilities == Abilities::Tar).map(|it| it.group);
-        if let Some((first, digest)) = group.and_then(|group| self.links.get(&group)) {
+        let file = node.shared_file().filter(|_| self.abilities == Abilities::Tar);
+        if let Some((first, digest)) = file.and_then(|file| self.links.get(&file)) {
             let entry = Entry { path, node, link: Some(first) };
             self.writer.begin(&entry, None).map_err(ArchiveError::Output)?;
             self.writer.end().map_err(ArchiveError::Output)?;
@@ -127,8 +127,8 @@ impl Packer<'_> {
         }
         self.monitor.advance(1, 0);
         // Of a directory the count is that of its subdirectories, and no group.
-        if let Some(group) = group {
-            self.links.insert(group, (path.to_vec(), digest));
+        if let Some(file) = file {
+            self.links.insert(file, (path.to_vec(), digest));
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::base::codec::DecodeError;
+use crate::base::hash::{Digest256, tagged};
 use crate::base::limits::{
     LABEL_BYTES_MAX, SYMLINK_BYTES_MAX, XATTR_LIST_BYTES_MAX, XATTR_NAME_BYTES_MAX,
     XATTR_TOTAL_BYTES_MAX, XATTR_VALUE_BYTES_MAX,
@@ -173,6 +174,20 @@ impl Node {
         self.owner.encode(&mut encoder);
         self.encode(0, &mut encoder);
         encoder.finish().canonical
+    }
+
+    /// Names the file that this is one of several names of, within a snapshot; nothing if
+    /// it has no other, or is a directory. Names of one group that say different things of
+    /// what they hold, of whom it belongs to and who may read it are those of different
+    /// files: such a group was forged, or its file changed while it was saved.
+    #[must_use]
+    pub fn shared_file(&self) -> Option<Digest256> {
+        let group = self.links.filter(|_| !matches!(self.kind, Kind::Directory(_)))?.group;
+        // These may change between two looks at one file.
+        let (links, atime, changed_while_read) = (None, None, false);
+        let mtime = Timestamp::default();
+        let same = Self { links, atime, mtime, changed_while_read, ..self.clone() };
+        Some(tagged(&group, &same.meaning()))
     }
 
     /// Appends the node; `owner` is its place in the record's table of owners.

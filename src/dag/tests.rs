@@ -311,3 +311,31 @@ fn a_manifest_survives_and_any_change_changes_its_id() {
     let id = id_of(&record);
     assert!(Manifest::decode(&IdScheme::Plain, &id, &record.to_stored()).is_err());
 }
+
+#[test]
+fn names_of_one_group_are_of_one_file_just_if_they_say_the_same_of_it() {
+    let links = Some(LinkGroup { count: 2, group: [1; 16] });
+    let one = Node { links, ..file(b"one") };
+    assert!(one.shared_file().is_some());
+    // Looked at twice, with a link and a read in between.
+    let atime = Some(Timestamp::new(7, 0).unwrap());
+    let later = Some(LinkGroup { count: 3, group: [1; 16] });
+    let again = Node { links: later, atime, changed_while_read: true, ..one.clone() };
+    assert_eq!(again.shared_file(), one.shared_file());
+    let xattrs = vec![Xattr { name: b"user.x".as_slice().into(), value: Box::default() }];
+    let others = [
+        Node { links, ..file(b"two") },
+        Node { mode: 0o600, ..one.clone() },
+        Node { owner: owner(7), ..one.clone() },
+        Node { xattrs, ..one.clone() },
+        Node { links, ..node(Kind::Fifo) },
+        Node { links: Some(LinkGroup { count: 2, group: [2; 16] }), ..one.clone() },
+    ];
+    for other in others {
+        assert!(other.shared_file().is_some());
+        assert_ne!(other.shared_file(), one.shared_file(), "{other:?}");
+    }
+    assert_eq!(file(b"one").shared_file(), None);
+    let tree = TreeRef { id: TreeId::from_digest([3; 32]), hint: None, totals: Totals::default() };
+    assert_eq!(Node { links, ..node(Kind::Directory(tree)) }.shared_file(), None);
+}

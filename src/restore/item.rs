@@ -7,7 +7,7 @@ use rustix::fs::{AtFlags, FileType, Mode as FileMode, OFlags, openat, readlinkat
 use rustix::io::Errno;
 
 use crate::base::name::EntryName;
-use crate::dag::{Kind, LinkGroup, Node, Xattr};
+use crate::dag::{Kind, Node, Xattr};
 use crate::local::{Handle, Identity, Status, open_parent, xattrs};
 use crate::restore::directory::Directory;
 use crate::restore::error::{ItemError, shown};
@@ -42,14 +42,14 @@ impl Run<'_> {
         if self.is_stopped() {
             return Err(ItemError::Stopped);
         }
-        let Some(LinkGroup { group, .. }) = &job.node.links else { return self.single(job, path) };
-        let Some(first) = self.links.claim(group, self) else {
+        let Some(file) = job.node.shared_file() else { return self.single(job, path) };
+        let Some(first) = self.links.claim(&file, self) else {
             let done = self.single(job, path);
             let first = match &done {
                 Ok((Action::Keep, _)) | Err(_) => None,
                 Ok((_, identity)) => Some(First { path: path.to_vec(), identity: *identity }),
             };
-            self.links.settle(group, first);
+            self.links.settle(&file, first);
             return done;
         };
         self.another_name(job, path, &first)
@@ -81,7 +81,7 @@ impl Run<'_> {
         }
     }
 
-    /// Restores an item that is alone, or the first name of its group.
+    /// Restores an item that is alone, or the first name of its file.
     fn single(&self, job: &Job, path: &[u8]) -> Result<Done, ItemError> {
         let name = job.name.as_bytes();
         let Some(status) = self.look(&job.directory, name)? else {
@@ -285,7 +285,7 @@ impl Run<'_> {
         }
     }
 
-    /// Makes an item one more name of the first one of its group.
+    /// Makes an item one more name of the first one of its file.
     fn another_name(&self, job: &Job, path: &[u8], first: &First) -> Result<Done, ItemError> {
         let status = self.look(&job.directory, job.name.as_bytes())?;
         if let Some(status) = &status {

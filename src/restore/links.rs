@@ -1,17 +1,18 @@
-//! Hard links: the first name of a group is written, all others are made links
-//! to it.
+//! Hard links: the first name of a file is written, all others are made links to it.
+//! Names of one group are those of one file only if they say the same of it.
 
 use std::collections::HashMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::base::hash::Digest256;
 use crate::local::Identity;
 use crate::restore::run::Run;
 
 /// How long to sleep at most until one looks whether it is time to stop.
 const NAP: Duration = Duration::from_millis(100);
 
-/// The first name of a group.
+/// The first name of a file.
 #[derive(Clone, Debug)]
 pub(super) struct First {
     /// The path below the target.
@@ -27,26 +28,26 @@ enum Group {
     Done(First),
 }
 
-/// The groups that were met.
+/// The files that were met, by [`crate::dag::Node::shared_file`].
 #[derive(Debug, Default)]
 pub(super) struct Links {
-    groups: Mutex<HashMap<[u8; 16], Group>>,
+    groups: Mutex<HashMap<Digest256, Group>>,
     settled: Condvar,
 }
 
 impl Links {
-    fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 16], Group>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Digest256, Group>> {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the first name of a group, waiting for it if need be; or nothing,
+    /// Returns the first name of a file, waiting for it if need be; or nothing,
     /// and then the caller restores the first one and calls [`Self::settle`].
-    pub(super) fn claim(&self, group: &[u8; 16], run: &Run<'_>) -> Option<First> {
+    pub(super) fn claim(&self, file: &Digest256, run: &Run<'_>) -> Option<First> {
         let mut groups = self.lock();
         loop {
-            match groups.get(group) {
+            match groups.get(file) {
                 None => {
-                    groups.insert(*group, Group::Pending);
+                    groups.insert(*file, Group::Pending);
                     return None;
                 }
                 Some(Group::Done(first)) => return Some(first.clone()),
@@ -61,11 +62,11 @@ impl Links {
 
     /// Says what became of a first name: nothing if it is not there, and then the
     /// next one is the first.
-    pub(super) fn settle(&self, group: &[u8; 16], first: Option<First>) {
+    pub(super) fn settle(&self, file: &Digest256, first: Option<First>) {
         let mut groups = self.lock();
         match first {
-            Some(first) => groups.insert(*group, Group::Done(first)),
-            None => groups.remove(group),
+            Some(first) => groups.insert(*file, Group::Done(first)),
+            None => groups.remove(file),
         };
         self.settled.notify_all();
     }
