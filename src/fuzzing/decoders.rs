@@ -103,7 +103,7 @@ pub(super) fn manifest(input: &[u8]) {
 }
 
 pub(super) fn config(input: &[u8]) {
-    let layout = Layout::new(&directory());
+    let layout = Layout::new(directory());
     if fs::write(layout.config(), input).is_ok() {
         let _ = Config::read(&layout).map_err(|error| error.to_string());
     }

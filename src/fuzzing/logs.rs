@@ -55,7 +55,7 @@ fn part(input: &[u8]) -> (&[u8], Option<&[u8]>) {
 
 /// The log of a repository. What a proof calls unbroken is what is shown.
 pub(super) fn verify(input: &[u8]) {
-    let layout = Layout::new(&directory());
+    let layout = Layout::new(directory());
     let Some(has_state) = lay(&layout, input) else { return };
     let log = AuditLog::new(&layout);
     let (mut shown, mut events) = (0, 0_u64);
@@ -80,7 +80,7 @@ pub(super) fn verify(input: &[u8]) {
 /// A log as `export` takes it, of icecore or of another program. What the audit log
 /// proves, this second reading of the format proves too.
 pub(super) fn prove(input: &[u8]) {
-    let layout = Layout::new(&directory());
+    let layout = Layout::new(directory());
     if lay(&layout, input).is_none() {
         return;
     }

@@ -59,7 +59,7 @@ pub(super) fn mount_requests(input: &[u8]) {
     let options = ViewOptions { cache_bytes: 1 << 20, ..ViewOptions::default() };
     let Ok(view) = View::new(reader, options) else { return };
     let describe = Arc::new(|_: &_, _: &_| Ok("{}".to_owned()));
-    let tree = Tree::new(view, input.len() % 2 == 0, describe, Arc::new(|_: &str| ()));
+    let tree = Tree::new(view, input.len().is_multiple_of(2), describe, Arc::new(|_: &str| ()));
     let (lookups, names) = (BTreeMap::from([(ROOT, 1)]), Vec::new());
     let mut kernel = Kernel { tree, source, lookups, names };
     for _ in 0..REQUESTS_MAX {

@@ -49,7 +49,7 @@ fn place(name: &str) -> PathBuf {
 }
 
 fn open(store: Arc<dyn Store>) -> Option<Reader> {
-    let layout = Layout::new(&place("sealed"));
+    let layout = Layout::new(place("sealed"));
     if !layout.config().exists() {
         let config = Config { id: [1; 32], chunker: ChunkerConfig::default(), encryption: None };
         config.encrypted(&master()).write(&layout).ok()?;
@@ -149,7 +149,7 @@ fn read(reader: Reader, directories: &[ScanKey], rollbacks: &[Vec<u8>]) {
 /// A configuration, and key files behind it: whatever they say, trying a password on
 /// all of them costs no more than is documented.
 pub(super) fn key_directory(input: &[u8]) {
-    let layout = Layout::new(&place("keys-of-others"));
+    let layout = Layout::new(place("keys-of-others"));
     let _ = fs::remove_dir_all(layout.keys());
     let mut parts = input.split(|byte| *byte == END_OF_FILE);
     let config = fs::write(layout.config(), parts.next().unwrap_or_default());
