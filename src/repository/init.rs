@@ -127,16 +127,16 @@ fn leftovers(layout: &Layout) -> Result<Option<Vec<PathBuf>>, RepositoryError> {
         Err(error) => return Err(RepositoryError::io("list", root)(error)),
     };
     let ours = [layout.db(), layout.tmp(), layout.leases(), layout.keys()];
-    let mut leftovers = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(RepositoryError::io("list", root))?.path();
-        if !ours.contains(&path) {
-            return Err(occupied("holds other files"));
-        }
-        if holds_content(&path) {
-            return Err(occupied("holds a store without its `config`"));
-        }
-        leftovers.push(path);
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    let paths = paths.collect::<Result<Vec<_>, _>>().map_err(RepositoryError::io("list", root))?;
+    let (leftovers, others): (Vec<_>, Vec<_>) =
+        paths.into_iter().partition(|path| ours.contains(path));
+    // Said first: whoever has lost a `config` has to know what there is to be saved.
+    if leftovers.iter().any(|path| holds_content(path)) {
+        return Err(occupied("holds a store without its `config`"));
+    }
+    if !others.is_empty() {
+        return Err(occupied("holds other files"));
     }
     Ok(Some(leftovers))
 }

@@ -470,7 +470,7 @@ mod tests {
         let master = MasterKey::generate().unwrap();
         let ring = Keyring::read(&layout).unwrap();
         let name = ring.add(&master, &password(b"right"), COST, "").unwrap();
-        let text = fs::read_to_string(layout.keys().join(name)).unwrap();
+        let text = fs::read_to_string(layout.keys().join(&name)).unwrap();
         // Each costs what one may.
         let costly = text.replace("memory_kib = 1024", "memory_kib = 262144");
         let costly = costly.replace("passes = 2", "passes = 64");
@@ -489,7 +489,7 @@ mod tests {
         let told = ring.add(&master, &password(b"more"), most, "").unwrap_err().to_string();
         assert!(told.contains("64 GiB"), "{told}");
         assert_eq!(work::take(), 0, "it is refused before it is paid");
-        let by = Unlocked { master, name: "right".to_owned(), is_proven: false };
+        let by = Unlocked { master, name, is_proven: false };
         assert!(ring.remove(&by, "costly4").is_ok());
     }
 
@@ -504,7 +504,12 @@ mod tests {
         }
         let ring = Keyring::read(&layout).unwrap();
         let unlocked = ring.unlock(&password(b"one")).unwrap();
-        ring.remove(&unlocked, &unlocked.name).unwrap();
+        let outcome = ring.remove(&unlocked, &unlocked.name);
+        assert!(matches!(outcome, Err(RepositoryError::KeyInUse { .. })), "{outcome:?}");
+        let other = ring.unlock(&password(b"other")).unwrap();
+        ring.remove(&other, &unlocked.name).unwrap();
+        let outcome = ring.remove(&unlocked, &other.name);
+        assert!(matches!(outcome, Err(RepositoryError::NoSuchKey { .. })), "{outcome:?}");
         let outcome = ring.replace(&unlocked, &password(b"new"), COST, "");
         assert!(matches!(outcome, Err(RepositoryError::NoSuchKey { .. })), "{outcome:?}");
         let ring = Keyring::read(&layout).unwrap();
