@@ -252,3 +252,31 @@ fn the_names_of_a_link_group_are_one_file_and_no_other_file_is() {
     assert_eq!(groups(&mount.source(&again, &fixture.source)), first, "unchanged: same numbers");
     mount.unmount();
 }
+
+#[test]
+fn who_reads_a_directory_in_order_is_not_held_up_by_links_of_what_he_reads() {
+    if !require_fuse() {
+        return;
+    }
+    // The next few files are sent to the kernel, which holds the one that is read.
+    let fixture = Fixture::built(|source| {
+        let source = directory(source);
+        for number in 0..40_u8 {
+            let name = |part| source.join(format!("{:02}-{part}", number / 4 * 4 + part));
+            match number % 4 {
+                part @ (0 | 1) => file(&name(part), &[number; 3000]),
+                part => link(&name(part - 2), &name(part)),
+            }
+        }
+    });
+    let mount = fixture.mount();
+    let top = fixture.in_mount(&mount);
+    for order in ["", "-r"] {
+        let script = format!(
+            "ls {order} \"$1\" | sed \"s|^|$1/|\" | timeout -s KILL 60 xargs -n1 cat | wc -c"
+        );
+        let read = run_tool("bash", args!["-o", "pipefail", "-c", script, "bash", &top]);
+        assert_eq!(read.text().trim(), "120000", "in the order of ls {order}");
+    }
+    mount.unmount();
+}

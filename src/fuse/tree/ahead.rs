@@ -33,7 +33,7 @@ impl Tree {
         // The place of a page's entries follows from any one of them.
         let Some(path) = self.directory_path(id) else { return };
         for file in indexes.into_iter().filter_map(|index| file.neighbour(index)) {
-            self.send_file(path, &file, kernel);
+            self.send_file(path, id, &file, kernel);
         }
     }
 
@@ -47,12 +47,14 @@ impl Tree {
         }
     }
 
-    fn send_file(&self, path: PathKey, file: &EntryHandle, kernel: &Notifier) {
+    /// Sends a file, unless it is another name of the one that is being read: the kernel
+    /// holds the page of that one until it has the answer, and would wait for ever.
+    fn send_file(&self, path: PathKey, read: u64, file: &EntryHandle, kernel: &Notifier) {
         let Some(entry) = file.get() else { return };
         let Kind::File(content) = &entry.node.kind else { return };
         let number = self.view.inode_numbers().entry(path, entry);
         // The kernel takes it only for a file that it knows.
-        let Some(id) = self.nodes.find_item(number, file) else { return };
+        let Some(id) = self.nodes.find_item(number, file).filter(|id| *id != read) else { return };
         let length = usize::try_from(content.size).unwrap_or(usize::MAX);
         let Ok(bytes) = self.view.read(content, 0, length) else { return };
         let _ = kernel.store(INodeNo(id), 0, bytes.as_slice());
