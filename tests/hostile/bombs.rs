@@ -1,13 +1,11 @@
 //! Little that unpacks to much.
 
-use icecore::base::id::{ChunkId, TreeId};
-
 use super::forge::{Forge, Item, Labels, Object, Tree, encoded, envelope, leaf};
 use super::verbs::{Case, survives};
 
 /// A chunk that an envelope should hold, and what stands there instead.
 fn chunk_in(forge: &mut Forge, number: u8, envelope: &[u8]) -> Item {
-    let id = *ChunkId::of(&[number]).as_bytes();
+    let id = forge.chunk_id(&[number]);
     forge.sealed(Object::Chunk, id, 1 << 20, envelope);
     Item::segments(&[b'a' + number], &[(Some(id), 1 << 20)])
 }
@@ -52,7 +50,7 @@ fn chunks_and_trees_of_the_largest_size_take_no_more_memory_than_a_few() {
         let mut items = vec![Item::inline(b"file", b"x")];
         for number in 0..60_u8 {
             let content = vec![number; 8 << 20];
-            let id = *ChunkId::of(&content).as_bytes();
+            let id = forge.chunk_id(&content);
             let packed = envelope(1, content.len(), &lz4_flex::block::compress(&content));
             forge.sealed(Object::Chunk, id, content.len() as u64, &packed);
             items.push(Item::segments(&[b'g', b'0' + number], &[(Some(id), 8 << 20)]));
@@ -78,7 +76,7 @@ fn large_tree(forge: &mut Forge, number: u8) -> Tree {
         .map(|n| Item::raw(&[b'0' + n], 0x20, 0o644, &encoded(attributes), [1, 0, 1, 0, 0, 4]))
         .collect();
     let canonical = leaf(&files);
-    let id = *TreeId::of(&canonical).as_bytes();
+    let id = forge.tree_id(&canonical);
     let stored = encoded(|record| record.bytes(&canonical));
     let packed = envelope(1, stored.len(), &lz4_flex::block::compress(&stored));
     forge.sealed(Object::Tree, id, stored.len() as u64, &packed);

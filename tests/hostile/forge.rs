@@ -2,16 +2,19 @@
 //! with hashes that are right, and puts whatever it likes beside them.
 //!
 //! Nothing here uses the encoders of the program, since those refuse to write
-//! what these tests are about. The layout is that of `docs/format.md`.
+//! what these tests are about. The layout is that of `docs/format.md`. In an encrypted
+//! run the attacker has the key: he made the repository and hands over the password.
 
 use std::time::Duration;
 
 use icecore::base::codec::Encoder;
-use icecore::base::id::{ChunkId, ListId, SnapshotId, TreeId};
+use icecore::base::id::IdScheme;
 use icecore::base::progress::Silent;
+use icecore::crypto::{MasterKey, SealingKey};
 use icecore::repository::Writer;
 use icecore::store::{Batch, Durability, Family};
 
+use crate::support::encrypt::key_of;
 use crate::support::generate::file;
 use crate::support::repo::Repo;
 use crate::support::scratch::Scratch;
@@ -28,6 +31,10 @@ pub(super) enum Object {
     Tree,
     List,
 }
+
+/// The numbers of two more kinds of records, by which they are sealed.
+pub(super) const SNAPSHOT: u8 = 3;
+pub(super) const NOTE: u8 = 4;
 
 /// What a directory holds: entries, subdirectories, files, directories, bytes
 /// and classes of attributes.
@@ -207,6 +214,9 @@ pub(super) struct Forge {
     pub(super) repo: Repo,
     /// The honest snapshot.
     pub(super) good: String,
+    key: Option<MasterKey>,
+    ids: IdScheme,
+    sealing: Option<SealingKey>,
     writer: Option<Writer>,
     batch: Batch,
     next: [u64; 2],
@@ -222,7 +232,13 @@ impl Forge {
         let mut create = repo.command(["create", "--json", "."]);
         let outcome = crate::support::command::run(create.current_dir(&source)).expect(0);
         let good = crate::support::repo::id_of(&outcome.last_json_line());
-        let mut forge = Self { repo, good, writer: None, batch: Batch::new(), next: [0; 2] };
+        let key = key_of(repo.path());
+        let keys = key.as_ref().map(MasterKey::keys);
+        let (ids, sealing) = keys.map_or((IdScheme::Plain, None), |keys| {
+            (IdScheme::Keyed(keys.ids), Some(keys.sealing))
+        });
+        let (writer, batch, next) = (None, Batch::new(), [0; 2]);
+        let mut forge = Self { repo, good, key, ids, sealing, writer, batch, next };
         forge.open();
         for family in [Family::Data, Family::Trees] {
             let key = format!("next/{}", family.name());
@@ -235,8 +251,8 @@ impl Forge {
     }
 
     fn open(&mut self) {
-        let opened =
-            Writer::open(self.repo.path(), None, "forge", Duration::from_secs(10), &Silent);
+        let (path, key) = (self.repo.path(), self.key.as_ref());
+        let opened = Writer::open(path, key, "forge", Duration::from_secs(10), &Silent);
         self.writer = Some(opened.expect("it can be opened"));
     }
 
@@ -257,6 +273,51 @@ impl Forge {
         self.store().write(&batch, Durability::Buffered).expect("it can be written");
     }
 
+    /// What lies in the store of an envelope of any bytes: if the repository is encrypted,
+    /// all of it but the byte that says that it is not, under the key.
+    fn stored(&self, kind: u8, id: &[u8; 32], envelope: &[u8]) -> Vec<u8> {
+        let Some(key) = &self.sealing else { return envelope.to_vec() };
+        let mut stored = [&[255, 1, kind], &id[..]].concat();
+        let bound = stored.clone();
+        let sealed = key.seal(&bound, &mut stored, |inner| {
+            inner.extend(envelope.iter().take(1).chain(envelope.iter().skip(2)));
+        });
+        sealed.expect("there is randomness");
+        stored
+    }
+
+    /// Puts a record that has no envelope unless it is sealed.
+    pub(super) fn wrapped(
+        &mut self,
+        family: Family,
+        key: &[u8],
+        kind: u8,
+        id: &[u8; 32],
+        record: &[u8],
+    ) {
+        let stored = match self.sealing {
+            Some(_) => self.stored(kind, id, &envelope(0, record.len(), record)),
+            None => record.to_vec(),
+        };
+        self.put(family, key, &stored);
+    }
+
+    /// Bytes that an object takes in the store if it is not packed.
+    pub(super) fn stored_bytes(&self, plain_bytes: usize) -> u64 {
+        let plain = envelope(0, plain_bytes, &vec![0; plain_bytes]);
+        self.stored(0, &[0; 32], &plain).len() as u64
+    }
+
+    /// The id of a chunk of these bytes.
+    pub(super) fn chunk_id(&self, bytes: &[u8]) -> [u8; 32] {
+        *self.ids.chunk(bytes).as_bytes()
+    }
+
+    /// The id of a tree of these canonical bytes.
+    pub(super) fn tree_id(&self, canonical: &[u8]) -> [u8; 32] {
+        *self.ids.tree(canonical).as_bytes()
+    }
+
     /// Stores an object under any id in an envelope of any bytes. Returns its
     /// sequence number.
     pub(super) fn sealed(
@@ -272,8 +333,9 @@ impl Forge {
         };
         let sequence = self.next[place];
         self.next[place] += 1;
-        self.put(family, &sequence.to_be_bytes(), envelope);
-        self.locate(object, id, sequence, plain_bytes, envelope.len() as u64);
+        let stored = self.stored(object as u8, &id, envelope);
+        self.put(family, &sequence.to_be_bytes(), &stored);
+        self.locate(object, id, sequence, plain_bytes, stored.len() as u64);
         sequence
     }
 
@@ -308,14 +370,14 @@ impl Forge {
 
     /// Stores a chunk.
     pub(super) fn chunk(&mut self, bytes: &[u8]) -> [u8; 32] {
-        let id = *ChunkId::of(bytes).as_bytes();
+        let id = self.chunk_id(bytes);
         self.object(Object::Chunk, id, bytes);
         id
     }
 
     /// Stores the canonical bytes of a tree under their hash.
     pub(super) fn tree(&mut self, canonical: &[u8], totals: Totals) -> Tree {
-        let id = *TreeId::of(canonical).as_bytes();
+        let id = self.tree_id(canonical);
         self.record(Object::Tree, id, canonical);
         Tree { id, totals }
     }
@@ -366,7 +428,7 @@ impl Forge {
     }
 
     fn list(&mut self, canonical: &[u8], bytes: u64, data_bytes: u64) -> List {
-        let id = *ListId::of(canonical).as_bytes();
+        let id = *self.ids.list(canonical).as_bytes();
         self.record(Object::List, id, canonical);
         List { id, bytes, data_bytes }
     }
@@ -374,9 +436,9 @@ impl Forge {
     /// Commits a snapshot of a tree. Returns its id.
     pub(super) fn snapshot(&mut self, root: Tree, labels: &Labels) -> String {
         let canonical = manifest(root, labels);
-        let id = SnapshotId::of(&canonical);
-        let stored = encoded(|record| record.bytes(&canonical));
-        self.put(Family::Snapshots, id.as_bytes(), &stored);
+        let id = self.ids.snapshot(&canonical);
+        let record = encoded(|record| record.bytes(&canonical));
+        self.wrapped(Family::Snapshots, id.as_bytes(), SNAPSHOT, id.as_bytes(), &record);
         id.to_string()
     }
 

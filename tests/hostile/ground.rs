@@ -17,6 +17,9 @@ const DISK: &str = "size=64m,nr_inodes=20000,mode=700";
 const PLANTED: [&str; 12] =
     ["a", "b", "bad", "d", "deep", "file", "forged", "inner", "link", "tree", "wide", "x"];
 
+/// So many more are called `bad0`, `bad1` and so on.
+const BAD: usize = 13;
+
 /// A scratch directory with `source`, `victim` and, if it is wanted, a disk at
 /// `disk` with the directories `out`, which is empty, and `root`, which is not.
 pub(super) struct Ground {
@@ -94,7 +97,9 @@ impl Drop for Ground {
 /// Makes a directory in which every name that a snapshot may hold leads elsewhere.
 fn plant(root: &Path) {
     fs::create_dir(root).expect("it is empty");
-    for (number, name) in PLANTED.iter().enumerate() {
+    let bad = (0..BAD).map(|number| format!("bad{number}"));
+    let names = PLANTED.iter().map(|name| (*name).to_owned()).chain(bad);
+    for (number, name) in names.enumerate() {
         let to = ["../../victim", "../../victim/keep", "../../victim/new", "/proc/self/cwd/victim"];
         symlink(to[number % to.len()], root.join(name)).expect("a symlink can be made");
     }

@@ -3,15 +3,19 @@
 //! code, writes nowhere else, steers no terminal, and still serves what is whole.
 
 mod archives;
+mod attributes;
 mod bombs;
 mod closed;
 mod configs;
 mod forge;
 mod graphs;
 mod ground;
+mod index;
 mod leases;
+mod links;
 mod logs;
 mod numbers;
+mod pages;
 mod people;
 mod permissions;
 mod places;

@@ -1,71 +1,12 @@
 //! Records that are not what they should be.
 
-use icecore::base::id::{ChunkId, TreeId};
 use icecore::store::Family;
 
-use super::forge::{Forge, Item, Labels, Object, Tree, encoded, leaf};
-use super::verbs::{Case, survives};
+use crate::support::args;
+use crate::support::scratch::Scratch;
 
-/// One snapshot for each of these directories, each beside a sound file.
-fn of_pages(forge: &mut Forge, pages: &[Vec<Item>]) -> String {
-    let mut last = String::new();
-    for (number, items) in pages.iter().enumerate() {
-        let inner = forge.directory(items);
-        let root =
-            forge.directory(&[Item::directory(b"bad", inner), Item::inline(b"file", b"sound")]);
-        let time = 1_600_000_000 + number as i64;
-        last = forge.snapshot(root, &Labels { time, ..Labels::default() });
-    }
-    last
-}
-
-#[test]
-fn names_that_no_directory_can_hold_are_damage_and_lead_nowhere() {
-    let long = vec![b'x'; 256];
-    let names: [&[u8]; 9] =
-        [b".", b"..", b"", b"a/b", b"/etc/passwd", b"../../etc/passwd", b"a\0b", b"/", &long];
-    survives(|forge| {
-        let pages: Vec<_> = names.iter().map(|name| vec![Item::inline(name, b"x")]).collect();
-        Case::new(of_pages(forge, &pages), 4)
-    });
-}
-
-#[test]
-fn names_that_come_twice_or_out_of_order_are_damage() {
-    survives(|forge| {
-        let twice = vec![Item::symlink(b"a", b"/etc"), Item::inline(b"a", b"x")];
-        let unsorted = vec![Item::inline(b"b", b"x"), Item::inline(b"a", b"x")];
-        Case::new(of_pages(forge, &[twice, unsorted]), 4)
-    });
-}
-
-#[test]
-fn impossible_symlinks_attributes_and_kinds_are_damage() {
-    let attribute = |name: &[u8], value: &[u8], more: &[u8]| {
-        encoded(|body| {
-            body.number(1);
-            body.bytes(name);
-            body.bytes(value);
-            body.raw(more);
-        })
-    };
-    survives(|forge| {
-        let one = [1, 0, 1, 0, 0, 4];
-        let with = |body: &[u8]| vec![Item::raw(b"x", 0x20, 0o644, body, one)];
-        let pages = [
-            vec![Item::symlink(b"s", b"")],
-            vec![Item::symlink(b"s", b"a\0b")],
-            vec![Item::symlink(b"s", &vec![b'/'; 4096])],
-            vec![Item::raw(b"k", 7, 0o644, &[], [1, 0, 1, 0, 0, 0])],
-            vec![Item::raw(b"m", 0, 0o10_0000, &[0, 0], [1, 0, 1, 0, 0, 0])],
-            with(&attribute(b"", b"x", &[0, 0])),
-            with(&attribute(b"user.a\0b", b"x", &[0, 0])),
-            with(&attribute(&[b'n'; 256], b"x", &[0, 0])),
-            with(&attribute(b"user.big", &vec![0; 65_537], &[0, 0])),
-        ];
-        Case::new(of_pages(forge, &pages), 4)
-    });
-}
+use super::forge::{Forge, Item, NOTE, Object, SNAPSHOT, Tree, encoded, leaf};
+use super::verbs::{Case, survives, survives_before_writing};
 
 #[test]
 fn an_object_of_one_kind_never_passes_as_another() {
@@ -77,7 +18,7 @@ fn an_object_of_one_kind_never_passes_as_another() {
         // A chunk whose stored bytes are a whole record of a tree.
         let record = encoded(|record| record.bytes(&page));
         let disguised = forge.chunk(&record);
-        let posing = Tree { id: *TreeId::of(&page).as_bytes(), ..claimed };
+        let posing = Tree { id: forge.tree_id(&page), ..claimed };
         forge.locate(Object::Tree, posing.id, 1_000_000, 9, 9);
         // A chunk that has the very id of a tree, which no honest program stores.
         let tagged = [b"icecore tree 1\0", page.as_slice()].concat();
@@ -99,9 +40,9 @@ fn an_object_of_one_kind_never_passes_as_another() {
 #[test]
 fn bytes_that_do_not_match_their_hash_are_never_shown() {
     survives(|forge| {
-        let id = *ChunkId::of(b"what was asked for").as_bytes();
+        let id = forge.chunk_id(b"what was asked for");
         forge.object(Object::Chunk, id, b"something different");
-        let tree = *TreeId::of(&leaf(&[Item::inline(b"a", b"x")])).as_bytes();
+        let tree = forge.tree_id(&leaf(&[Item::inline(b"a", b"x")]));
         forge.record(Object::Tree, tree, &leaf(&[Item::inline(b"b", b"x")]));
         // A tree that names itself: only a store that lies can have that.
         let cycle = [7; 32];
@@ -116,32 +57,67 @@ fn bytes_that_do_not_match_their_hash_are_never_shown() {
     });
 }
 
+/// Stores a directory of `file`, which is a chunk, and `inner`, with hints behind it.
+fn hinted(forge: &mut Forge, number: usize, hints: &[u8]) -> Tree {
+    let content = format!("by the index alone, {number:03}");
+    let chunk = forge.chunk(content.as_bytes());
+    let inner = forge.directory(&[Item::inline(b"x", content.as_bytes())]);
+    let bytes = content.len() as u64;
+    let items =
+        [Item::segments(b"file", &[(Some(chunk), bytes)]), Item::directory(b"inner", inner)];
+    let canonical = leaf(&items);
+    let id = forge.tree_id(&canonical);
+    let stored = [encoded(|record| record.bytes(&canonical)), hints.to_vec()].concat();
+    forge.object(Object::Tree, id, &stored);
+    Tree { id, totals: [2, 1, 2, 1, 2 * bytes, 0] }
+}
+
 #[test]
 fn hints_that_lead_astray_change_nothing() {
-    survives(|forge| {
-        let chunk = forge.chunk(b"by the index alone");
-        let inner = forge.directory(&[Item::inline(b"x", b"y")]);
-        let items =
-            [Item::segments(b"file", &[(Some(chunk), 18)]), Item::directory(b"inner", inner)];
-        let canonical = leaf(&items);
-        let id = *TreeId::of(&canonical).as_bytes();
-        // Numbers far away, of other objects, and bytes that are no numbers.
-        for (copy, hints) in [(0, vec![0xff; 40]), (1, encoded(|hints| hints.signed(i64::MIN)))] {
-            let _number = copy;
-            let stored = [encoded(|record| record.bytes(&canonical)), hints].concat();
-            forge.object(Object::Tree, id, &stored);
+    let signed =
+        |numbers: &[i64]| encoded(|hints| numbers.iter().for_each(|number| hints.signed(*number)));
+    // Of a chunk and a tree: bytes that are no numbers, numbers far away, and those of
+    // other objects, which are there.
+    let hints = [
+        vec![0xff; 40],
+        signed(&[i64::MIN, i64::MIN]),
+        signed(&[i64::MAX, i64::MAX]),
+        signed(&[-1, -1]),
+        signed(&[1 << 40, 1 << 40]),
+        signed(&[1, 1]),
+        signed(&[2, 2]),
+        signed(&[1]),
+    ];
+    let count = hints.len();
+    let build = move |forge: &mut Forge| {
+        let items = hints.iter().enumerate().map(|(number, hints)| {
+            Item::directory(format!("h{number}").as_bytes(), hinted(forge, number, hints))
+        });
+        let items: Vec<_> = [Item::inline(b"file", b"x")].into_iter().chain(items).collect();
+        Case::new(forge.of_items(&items), 0)
+    };
+    survives_before_writing(build, |forge, case| {
+        let scratch = Scratch::new();
+        let target = scratch.join("restored");
+        forge.repo.ok(args!["restore", "--verify", &case.id, &target]);
+        for number in 0..count {
+            let content = format!("by the index alone, {number:03}");
+            for path in [format!("h{number}/file"), format!("h{number}/inner/x")] {
+                let read = forge.repo.ok(["cat", &format!("{}:{path}", case.id)]);
+                assert_eq!(read.text(), content, "{path}");
+                let restored = std::fs::read_to_string(target.join(&path));
+                assert_eq!(restored.expect("it is there"), content, "{path}");
+            }
         }
-        let root = Tree { id, totals: [2, 1, 2, 1, 19, 0] };
-        Case::new(forge.snapshot(root, &Labels::default()), 0)
     });
 }
 
 #[test]
 fn an_index_that_lies_is_damage() {
     survives(|forge| {
-        let chunk = *ChunkId::of(b"nowhere").as_bytes();
+        let chunk = forge.chunk_id(b"nowhere");
         forge.locate(Object::Chunk, chunk, u64::MAX, 7, 7);
-        let far = *ChunkId::of(b"far away").as_bytes();
+        let far = forge.chunk_id(b"far away");
         forge.locate(Object::Chunk, far, (1 << 36) - 1, 8, 8);
         let tree = forge.directory(&[]);
         forge.locate(Object::Tree, tree.id, u64::MAX - 1, u64::from(u32::MAX), 1);
@@ -176,8 +152,11 @@ fn records_beside_snapshots_that_are_nonsense_hurt_no_snapshot() {
             .map(|at| u8::from_str_radix(&id[2 * at..2 * at + 2], 16).expect("hexadecimal"))
             .collect();
         let key = |prefix: &[u8]| [prefix, &bytes].concat();
-        forge.put(Family::Meta, &key(b"note/"), &[1, 1, 0xff, 0xff, 0xff, 0xff, 0x0f]);
-        forge.put(Family::Meta, &[b"note/".as_slice(), &[9; 32]].concat(), b"\x01\x00\x07");
+        let own = bytes.as_slice().try_into().expect("32 bytes");
+        let note = [1, 1, 0xff, 0xff, 0xff, 0xff, 0x0f];
+        forge.wrapped(Family::Meta, &key(b"note/"), NOTE, &own, &note);
+        let other = [b"note/".as_slice(), &[9; 32]].concat();
+        forge.wrapped(Family::Meta, &other, NOTE, &[9; 32], b"\x01\x00\x07");
         forge.put(Family::Meta, &[b"deleted/".as_slice(), &[8; 32]].concat(), b"\xff");
         forge.put(Family::Meta, b"deleted/short", b"");
         forge.put(Family::Meta, &key(b"damaged/snapshots/"), b"\0");
@@ -193,7 +172,8 @@ fn a_manifest_of_any_bytes_hides_no_other_snapshot() {
     survives(|forge| {
         let id = forge.of_items(&[Item::inline(b"file", b"x")]);
         forge.put(Family::Snapshots, &[1; 32], b"");
-        forge.put(Family::Snapshots, &[2; 32], &encoded(|record| record.bytes(b"\x01garbage")));
+        let garbage = encoded(|record| record.bytes(b"\x01garbage"));
+        forge.wrapped(Family::Snapshots, &[2; 32], SNAPSHOT, &[2; 32], &garbage);
         forge.put(Family::Snapshots, &[3; 32], &[0xff; 64]);
         forge.put(Family::Snapshots, b"short", &[0; 64]);
         Case::new(id, 4)
