@@ -34,6 +34,7 @@ pub(crate) mod decoders {
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
@@ -47,6 +48,7 @@ use rocksdb::{
 use rustix::fs::statvfs;
 
 use crate::store::rocks::errors::{failed, twice, unreadable};
+use crate::store::rocks::rescue::Rescue;
 use crate::store::{
     Batch, BulkLoad, Change, Durability, Extent, Family, Store, StoreError, StoreFault, VisitEntry,
 };
@@ -92,8 +94,8 @@ pub struct RocksStore {
     faults: Vec<StoreFault>,
     /// Whether blocks of small families whose checksum is wrong are read nevertheless.
     lenient: bool,
-    /// Bytes that were read for values in damaged blocks.
-    rescue_bytes: AtomicU64,
+    /// What was read of damaged blocks.
+    rescue: Box<Mutex<Rescue>>,
 }
 
 impl RocksStore {
@@ -189,8 +191,8 @@ impl RocksStore {
 
     fn new(db: DB, tmp: Option<PathBuf>, bulk_options: Options) -> Self {
         let (poisoned, loads) = (AtomicBool::new(false), AtomicU64::new(0));
-        let (faults, lenient, rescue_bytes) = (Vec::new(), false, AtomicU64::new(0));
-        Self { db, tmp, poisoned, loads, bulk_options, faults, lenient, rescue_bytes }
+        let (faults, lenient, rescue) = (Vec::new(), false, Box::default());
+        Self { db, tmp, poisoned, loads, bulk_options, faults, lenient, rescue }
     }
 
     fn family(&self, family: Family) -> Result<&ColumnFamily, StoreError> {

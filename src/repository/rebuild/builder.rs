@@ -176,11 +176,32 @@ impl<'a> Builder<'a> {
         }
         let numbers = sequence_of(&file.first).zip(sequence_of(&file.last));
         let Some((first, last)) = numbers else { return Ok(()) };
-        if self.copy_objects(remains, family, first, last)? == 0 {
+        if !self.can_open(remains, family, first, last)?
+            || self.copy_objects(remains, family, first, last)? == 0
+        {
             self.blocks(family, &file.path, first, last)?;
             self.done(bytes);
         }
         Ok(())
+    }
+
+    /// Whether the engine itself finds anything in a range, or might if the disk gave it.
+    fn can_open(
+        &self,
+        remains: &RocksStore,
+        family: Family,
+        first: u64,
+        last: u64,
+    ) -> Result<bool, RepositoryError> {
+        let mut is_found = false;
+        let visit = &mut |_, _: &[u8]| {
+            is_found = true;
+            ControlFlow::Break(())
+        };
+        remains.set_rescue(false);
+        let met = scan_readable(remains, family, first, last, self.monitor, visit);
+        remains.set_rescue(true);
+        Ok(matches!(met?, Some(StoreError::Unreadable { .. })) || is_found)
     }
 
     /// Takes over what the blocks of a file hold that the engine cannot open.

@@ -7,45 +7,102 @@
 //!
 //! Imports: the store's own types.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::sync::atomic::Ordering;
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 use crate::store::Family;
 use crate::store::rocks::RocksStore;
 use crate::store::rocks::salvage::visit_blocks;
 
-/// Bytes that one handle reads so at most: a store in which every block is damaged must not
-/// cost the square of its size. Some ten seconds of reading, for hundreds of values at least.
+/// Bytes that one handle reads so at most, unless it is there to save what can be saved: a
+/// store in which every block is damaged must not cost the square of its size. Some ten
+/// seconds of reading.
 const RESCUE_BYTES_MAX: u64 = 16 << 30;
 /// Bytes that the search for one value counts at least.
 const SEARCH_BYTES: u64 = 1 << 20;
+/// Bytes that are kept of what lies behind the value: a block that is damaged holds many.
+const AHEAD_BYTES: usize = 16 << 20;
+/// What keeping a value takes beside its bytes.
+const OVERHEAD_BYTES: usize = 96;
+
+/// What was read without the engine last.
+#[derive(Default)]
+pub(super) struct Rescue {
+    file: PathBuf,
+    /// The keys of the file that are known: those from one on, up to another one or, if
+    /// there is none, as far as the file makes sense.
+    first: Vec<u8>,
+    last: Option<Vec<u8>>,
+    values: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Bytes that were read in all.
+    bytes: u64,
+    /// Whether nothing is to be read so.
+    is_off: bool,
+}
+
+impl Rescue {
+    fn knows(&self, file: &Path, key: &[u8]) -> bool {
+        let is_before_end = self.last.as_ref().is_none_or(|last| key <= last.as_slice());
+        self.file == file && self.first.as_slice() <= key && is_before_end
+    }
+
+    /// Reads a file up to a key, and keeps its value and some behind it.
+    fn read(&mut self, file: PathBuf, key: &[u8]) {
+        let (mut bytes, mut kept) = (SEARCH_BYTES, 0);
+        let (mut last, mut values) = (None, BTreeMap::new());
+        visit_blocks(&file, &mut |here, value| {
+            bytes += value.len() as u64;
+            if here < key {
+                return ControlFlow::Continue(());
+            }
+            values.insert(here.to_vec(), value.to_vec());
+            kept += here.len() + value.len() + OVERHEAD_BYTES;
+            if kept < AHEAD_BYTES {
+                return ControlFlow::Continue(());
+            }
+            last = Some(here.to_vec());
+            ControlFlow::Break(())
+        });
+        let bytes = self.bytes.saturating_add(bytes);
+        *self = Self { file, first: key.to_vec(), last, values, bytes, is_off: self.is_off };
+    }
+}
 
 impl RocksStore {
     /// Visits the value of a key of a family that is written by bulk loads alone, as far
     /// as it lies before what makes no sense. Returns whether it was found. Costs the
-    /// reading of a file.
+    /// reading of a file, for many values that follow one another not much more.
     pub(super) fn rescue(&self, family: Family, key: &[u8], visit: &mut dyn FnMut(&[u8])) -> bool {
-        if self.rescue_bytes.load(Ordering::Relaxed) > RESCUE_BYTES_MAX {
-            return false;
-        }
         let Ok(files) = self.file_ranges(family, key, key) else { return false };
-        files.keys().any(|name| {
-            let (mut is_found, mut bytes) = (false, SEARCH_BYTES);
-            let path = self.db.path().join(name.trim_start_matches('/'));
-            visit_blocks(&path, &mut |here, value| {
-                bytes += value.len() as u64;
-                if here < key {
-                    return ControlFlow::Continue(());
+        let files = files.keys().map(|name| self.db.path().join(name.trim_start_matches('/')));
+        let Some(value) = self.rescued(files, key) else { return false };
+        visit(&value);
+        true
+    }
+
+    fn rescued(&self, files: impl Iterator<Item = PathBuf>, key: &[u8]) -> Option<Vec<u8>> {
+        let mut rescue = self.rescue.lock().unwrap_or_else(PoisonError::into_inner);
+        for file in files {
+            if !rescue.knows(&file, key) {
+                let is_spent = rescue.bytes > RESCUE_BYTES_MAX && !self.lenient;
+                if rescue.is_off || is_spent {
+                    return None;
                 }
-                is_found = here == key;
-                if is_found {
-                    visit(value);
-                }
-                ControlFlow::Break(())
-            });
-            self.rescue_bytes.fetch_add(bytes, Ordering::Relaxed);
-            is_found
-        })
+                rescue.read(file, key);
+            }
+            if let Some(value) = rescue.values.get(key) {
+                return Some(value.clone());
+            }
+        }
+        None
+    }
+
+    /// Says whether values are to be read without the engine, where it refuses them.
+    pub fn set_rescue(&self, is_on: bool) {
+        let mut rescue = self.rescue.lock().unwrap_or_else(PoisonError::into_inner);
+        *rescue = Rescue { is_off: !is_on, bytes: rescue.bytes, ..Rescue::default() };
     }
 }
 
@@ -92,5 +149,31 @@ mod tests {
             }
         }
         assert!(rescued > 0 && refused > 0, "{rescued} rescued, {refused} refused");
+    }
+
+    #[test]
+    fn values_that_follow_one_another_cost_little_more_than_one() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (path, tmp) = (scratch.path().join("db"), scratch.path().join("tmp"));
+        fs::create_dir(&tmp).unwrap();
+        let store = RocksStore::create(&path, &tmp).unwrap();
+        let mut load = store.bulk_load(Family::Data).unwrap();
+        let value = |number: u64| vec![number as u8; 10_000];
+        for number in 0..3000_u64 {
+            load.put(&number.to_be_bytes(), &value(number)).unwrap();
+        }
+        load.finish().unwrap();
+        for number in 0..3000_u64 {
+            let mut found = Vec::new();
+            let mut visit = |value: &[u8]| found = value.to_vec();
+            assert!(store.rescue(Family::Data, &number.to_be_bytes(), &mut visit), "{number}");
+            assert!(found == value(number), "{number}");
+        }
+        assert!(!store.rescue(Family::Data, &3000_u64.to_be_bytes(), &mut |_| {}));
+        // Of 30 MB: once in part, and once whole.
+        let read = store.rescue.lock().unwrap().bytes;
+        assert!(read < 64 << 20, "{read}");
+        store.set_rescue(false);
+        assert!(!store.rescue(Family::Data, &5_u64.to_be_bytes(), &mut |_| {}));
     }
 }

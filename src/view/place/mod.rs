@@ -90,7 +90,12 @@ impl View {
     /// Fails if the snapshots cannot be listed or read.
     pub fn guard(&self, place: &Place) -> Result<Option<Guard>, ViewError> {
         let Place::Versions(versions) = place else { return Ok(None) };
-        Ok(self.history(&*self.snapshots()?, &versions.path)?.guard.clone())
+        let mut guard = self.history(&*self.snapshots()?, &versions.path)?.guard.clone();
+        if let Some(guard) = guard.as_mut().filter(|_| versions.path.is_empty()) {
+            // It lies beside other directories of the mount, and looks as they do.
+            guard.mode &= 0o555;
+        }
+        Ok(guard)
     }
 }
 
