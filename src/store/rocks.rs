@@ -14,8 +14,8 @@
 //! - After a failed write, what reached the disk is unknown: the handle refuses
 //!   all further writes.
 //! - The engine is only given blocks whose checksum is right, and else follows offsets
-//!   out of the block. The one exception is what `repair` reads of the small families. A
-//!   value of `data` or `trees` in a block that is damaged elsewhere is found without it;
+//!   out of the block. What a block that is damaged elsewhere holds is found without it:
+//!   of `data` and `trees` always, of the small families by `repair`;
 //!   the layer above checks every object against its id.
 //!
 //! Imports: nothing of ours but the store's own types.
@@ -92,8 +92,8 @@ pub struct RocksStore {
     loads: AtomicU64,
     bulk_options: Options,
     faults: Vec<StoreFault>,
-    /// Whether blocks of small families whose checksum is wrong are read nevertheless.
-    lenient: bool,
+    /// Whether it is there to save what can be saved.
+    is_remains: bool,
     /// What was read of damaged blocks.
     rescue: Box<Mutex<Rescue>>,
 }
@@ -191,8 +191,8 @@ impl RocksStore {
 
     fn new(db: DB, tmp: Option<PathBuf>, bulk_options: Options) -> Self {
         let (poisoned, loads) = (AtomicBool::new(false), AtomicU64::new(0));
-        let (faults, lenient, rescue) = (Vec::new(), false, Box::default());
-        Self { db, tmp, poisoned, loads, bulk_options, faults, lenient, rescue }
+        let (faults, is_remains, rescue) = (Vec::new(), false, Box::default());
+        Self { db, tmp, poisoned, loads, bulk_options, faults, is_remains, rescue }
     }
 
     fn family(&self, family: Family) -> Result<&ColumnFamily, StoreError> {
@@ -208,8 +208,6 @@ impl RocksStore {
         let mut options = ReadOptions::default();
         if is_bulk_loaded(family) {
             options.fill_cache(false);
-        } else if self.lenient {
-            options.set_verify_checksums(false);
         }
         options
     }

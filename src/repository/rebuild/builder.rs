@@ -5,6 +5,7 @@
 //! sources are left behind: the former is made of the objects, the latter by the
 //! next `create`.
 
+use std::collections::HashMap;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,9 @@ use crate::repository::protection::Protection;
 use crate::repository::rebuild::Rebuilt;
 use crate::repository::verify::{is_record, scan_readable};
 use crate::store::rocks::RocksStore;
-use crate::store::rocks::salvage::{OldFile, is_table, link_file, sample, sample_blocks};
+use crate::store::rocks::salvage::{
+    OldFile, is_table, link_file, sample, sample_blocks, visit_entries,
+};
 use crate::store::{Batch, Durability, Family, Store, StoreError};
 
 /// Families that are copied record by record.
@@ -133,7 +136,7 @@ impl<'a> Builder<'a> {
     ) -> Result<(), RepositoryError> {
         let mut lossy = Vec::new();
         for family in SMALL {
-            if !self.copy_records(remains, family)? {
+            if !self.copy_records(remains, family)? && !self.copy_refused(remains, family)? {
                 lossy.push(family);
             }
         }
@@ -263,7 +266,9 @@ impl<'a> Builder<'a> {
         self.link_all(files, &directory)?;
         let (remains, lost) = RocksStore::open_without_manifest(&directory)?;
         for family in SMALL {
-            self.copy_records(&remains, family)?;
+            if !self.copy_records(&remains, family)? {
+                self.copy_refused(&remains, family)?;
+            }
         }
         for family in [Family::Trees, Family::Data] {
             self.copy_objects(&remains, family, 0, u64::MAX - 1)?;
@@ -323,6 +328,62 @@ impl<'a> Builder<'a> {
             let Some(prefix) = prefix.checked_add(step) else { return Ok(is_whole) };
             next = prefix.to_be_bytes().to_vec();
         }
+    }
+
+    /// Copies the records of a family that the engine refuses since something else in their
+    /// blocks is damaged, as far as their files make sense, and are not there yet. Returns
+    /// whether all entries of all files were met.
+    fn copy_refused(&self, remains: &RocksStore, family: Family) -> Result<bool, RepositoryError> {
+        let files = remains.files_of(family)?;
+        let mut newest: HashMap<Vec<u8>, (u64, usize)> = HashMap::new();
+        let mut is_whole = true;
+        for (index, (file, entries)) in files.iter().enumerate() {
+            let mut met = 0;
+            visit_entries(file, &mut |entry| {
+                met += 1;
+                let this = (entry.sequence, index);
+                let known = newest.entry(entry.key.to_vec()).or_insert(this);
+                *known = this.max(*known);
+                ControlFlow::Continue(())
+            });
+            is_whole &= met == *entries;
+        }
+        for (index, (file, _)) in files.iter().enumerate() {
+            self.go_on()?;
+            let mut outcome = Ok(());
+            visit_entries(file, &mut |entry| {
+                let is_newest = newest.get(entry.key) == Some(&(entry.sequence, index));
+                if let Some(value) = entry.value.filter(|_| is_newest) {
+                    outcome = self.copy_record(remains, family, entry.key, value);
+                }
+                if outcome.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            outcome?;
+        }
+        Ok(is_whole)
+    }
+
+    /// Copies a record, unless it is there; as the engine gives it, or `stored` if that is
+    /// refused for damage.
+    fn copy_record(
+        &self,
+        remains: &RocksStore,
+        family: Family,
+        key: &[u8],
+        stored: &[u8],
+    ) -> Result<(), RepositoryError> {
+        if self.target.contains(family, key)? {
+            return Ok(());
+        }
+        let value = match remains.get(family, key) {
+            Err(StoreError::Damaged { .. }) => stored.to_vec(),
+            Ok(Some(value)) => value,
+            Ok(None) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let mut batch = Batch::new();
+        batch.put(family, key, value);
+        Ok(self.target.write(&batch, Durability::Synced)?)
     }
 
     /// Copies the objects of a range that can be read, and returns how many.

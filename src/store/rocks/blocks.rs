@@ -31,6 +31,8 @@ const VALUE_BYTES_MAX: usize = 64 << 20;
 pub(crate) const KEY_BYTES_MAX: usize = 4096;
 /// Bytes behind the user key: sequence number and type.
 const KEY_TRAILER_BYTES: usize = 8;
+/// Entries from one whose key is whole to the next one, as the engine does it by itself.
+const RESTART_INTERVAL: usize = 16;
 /// The type of an entry that is a value, and not a mark of deletion.
 const TYPE_VALUE: u8 = 1;
 /// A block that is not compressed.
@@ -44,6 +46,30 @@ const COUNT_MASK: u32 = (1 << 28) - 1;
 /// # Errors
 /// Fails only if the file cannot be read; what came before was visited.
 pub(crate) fn visit(file: impl Read, visit: &mut VisitEntry<'_>) -> io::Result<()> {
+    visit_entries(file, &mut |entry| match entry.value {
+        Some(value) => visit(entry.key, value),
+        None => ControlFlow::Continue(()),
+    })
+}
+
+/// An entry of a table.
+pub struct Entry<'a> {
+    /// The key as users know it.
+    pub key: &'a [u8],
+    /// Of several entries of a key in several tables the one with the largest number counts.
+    pub sequence: u64,
+    /// The value; none where it is no value but a mark of deletion, say.
+    pub value: Option<&'a [u8]>,
+}
+
+/// The same for all entries, marks of deletion too.
+///
+/// # Errors
+/// As [`visit`].
+pub(super) fn visit_entries(
+    file: impl Read,
+    visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
+) -> io::Result<()> {
     let mut reader = BlockReader { file, at: 0, key: Vec::new(), last: None };
     loop {
         match reader.block(visit) {
@@ -74,18 +100,21 @@ struct BlockReader<R> {
 
 impl<R: Read> BlockReader<R> {
     /// Visits what is in a block. Breaks where there is no further one.
-    fn block(&mut self, visit: &mut VisitEntry<'_>) -> io::Result<ControlFlow<()>> {
+    fn block(
+        &mut self,
+        visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
+    ) -> io::Result<ControlFlow<()>> {
         self.at = 0;
         self.key.clear();
         let mut restarts = Vec::new();
-        loop {
+        for index in 0_usize.. {
             let start = self.at;
             let (shared, unshared, bytes) = match self.item()? {
                 Item::Entry { shared, unshared, value } => (shared, unshared, value),
                 Item::Restarts if self.ends(&restarts)? => return Ok(ControlFlow::Continue(())),
                 Item::Restarts | Item::Nonsense => return Ok(ControlFlow::Break(())),
             };
-            if shared == 0 {
+            if index.is_multiple_of(RESTART_INTERVAL) {
                 restarts.push(start);
             }
             if shared > self.key.len() || shared.saturating_add(unshared) > KEY_BYTES_MAX {
@@ -105,10 +134,14 @@ impl<R: Read> BlockReader<R> {
             let last = self.last.get_or_insert_default();
             last.clear();
             last.extend_from_slice(user);
-            if trailer.first() == Some(&TYPE_VALUE) && visit(user, &value).is_break() {
+            let number = trailer.try_into().map_or(0, u64::from_le_bytes);
+            let is_value = trailer.first() == Some(&TYPE_VALUE);
+            let value = is_value.then_some(value.as_slice());
+            if visit(Entry { key: user, sequence: number >> 8, value }).is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
+        Ok(ControlFlow::Break(()))
     }
 
     fn item(&mut self) -> io::Result<Item> {

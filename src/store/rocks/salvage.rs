@@ -15,6 +15,7 @@ use rocksdb::{
     SstFileWriter,
 };
 
+use crate::store::rocks::blocks::Entry;
 use crate::store::rocks::errors::{failed, twice, unreadable};
 use crate::store::rocks::{RocksStore, blocks, database_options, descriptors, inspect};
 use crate::store::{Family, StoreError, VisitEntry};
@@ -42,8 +43,7 @@ pub struct OldFile {
 
 impl RocksStore {
     /// Opens what is left of a store for reading, and lists its files by rising
-    /// keys. Blocks of small families whose checksum is wrong are read nevertheless: the
-    /// caller checks every record.
+    /// keys.
     ///
     /// # Errors
     /// Fails if the manifest cannot be read.
@@ -61,7 +61,19 @@ impl RocksStore {
             })
             .collect();
         files.sort_by(|a, b| (&a.family, &a.first).cmp(&(&b.family, &b.first)));
-        Ok((Self { lenient: true, ..Self::new(db, None, bulk_options) }, files))
+        Ok((Self { is_remains: true, ..Self::new(db, None, bulk_options) }, files))
+    }
+
+    /// The files of a family, each with how many entries it has, marks of deletion
+    /// included.
+    ///
+    /// # Errors
+    /// Fails if the engine cannot tell.
+    pub fn files_of(&self, family: Family) -> Result<Vec<(PathBuf, u64)>, StoreError> {
+        let files = self.db.live_files().map_err(failed("listing files"))?;
+        let files = files.into_iter().filter(|file| file.column_family_name == family.name());
+        let path = |name: &str| self.db.path().join(name.trim_start_matches('/'));
+        Ok(files.map(|file| (path(&file.name), file.num_entries)).collect())
     }
 
     /// Lets the engine make a store of the files in `directory`, links or copies
@@ -88,7 +100,7 @@ impl RocksStore {
         let lost = fs::read_dir(directory.join("lost")).into_iter().flatten().flatten();
         let mut lost: Vec<_> = lost.map(|entry| entry.path()).filter(|p| is_table(p)).collect();
         lost.sort();
-        Ok((Self { lenient: true, ..Self::new(db, None, bulk_options) }, lost))
+        Ok((Self { is_remains: true, ..Self::new(db, None, bulk_options) }, lost))
     }
 
     /// Takes over a file that a bulk load wrote, by a link. Returns whether it is
@@ -146,6 +158,14 @@ impl RocksStore {
         }
         let _ = fs::remove_file(&path);
         Ok(count)
+    }
+}
+
+/// Visits all entries of a file of any family, from its beginning on, as far as they can be
+/// read and make sense.
+pub fn visit_entries(file: &Path, visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>) {
+    if let Ok(file) = File::open(file) {
+        let _ = blocks::visit_entries(BufReader::with_capacity(READ_BYTES, file), visit);
     }
 }
 
