@@ -65,7 +65,10 @@ impl TimeFormat {
     /// The file name of a time.
     #[must_use]
     pub fn name(&self, time: Timestamp) -> String {
-        escape(&time.to_utc_text(&self.0).unwrap_or_default())
+        let named = |format: &Self| escape(&time.to_utc_text(&format.0).unwrap_or_default());
+        let name = named(self);
+        // A pattern is not measured by all times: those far away have more digits.
+        if name.len() <= TIME_BYTES_MAX { name } else { named(&Self::default()) }
     }
 }
 
@@ -267,6 +270,17 @@ fn groups<'a, L: Iterator<Item = &'a str>>(
 mod tests {
     use super::*;
     use crate::base::name::EntryName;
+
+    #[test]
+    fn a_time_far_away_has_a_name_that_is_short_enough() {
+        // Found by libFuzzer.
+        let found = "64W%Vz\0\0\0\0\0\0\0s%64std 640W%sV6%z4\0\0\0\0\0s%64std 64std ";
+        let format = TimeFormat::new(found).unwrap();
+        for seconds in [-62_135_596_800, -1, 0, 253_402_300_799] {
+            let name = format.name(Timestamp::new(seconds, 0).unwrap());
+            assert!(name.len() <= TIME_BYTES_MAX, "{} bytes", name.len());
+        }
+    }
 
     #[test]
     fn any_text_becomes_a_file_name_and_different_texts_different_ones() {
