@@ -114,14 +114,19 @@ mod tests {
     use crate::store::rocks::salvage::{is_table, visit_entries};
     use crate::store::{Batch, Durability, Store, StoreError};
 
-    /// Every byte of a table is changed in turn, where blocks say where their entries begin
-    /// too: the engine would follow these numbers out of its memory.
-    #[test]
-    fn whatever_byte_of_a_table_is_changed_its_values_are_right_or_refused() {
+    fn empty() -> (tempfile::TempDir, PathBuf, RocksStore) {
         let scratch = tempfile::tempdir().unwrap();
         let (path, tmp) = (scratch.path().join("db"), scratch.path().join("tmp"));
         fs::create_dir(&tmp).unwrap();
         let store = RocksStore::create(&path, &tmp).unwrap();
+        (scratch, path, store)
+    }
+
+    /// Every byte of a table is changed in turn, where blocks say where their entries begin
+    /// too: the engine would follow these numbers out of its memory.
+    #[test]
+    fn whatever_byte_of_a_table_is_changed_its_values_are_right_or_refused() {
+        let (_scratch, path, store) = empty();
         let mut load = store.bulk_load(Family::Data).unwrap();
         let value = |number: u64| vec![number as u8; 40];
         for number in 0..40_u64 {
@@ -153,10 +158,7 @@ mod tests {
 
     #[test]
     fn values_that_follow_one_another_cost_little_more_than_one() {
-        let scratch = tempfile::tempdir().unwrap();
-        let (path, tmp) = (scratch.path().join("db"), scratch.path().join("tmp"));
-        fs::create_dir(&tmp).unwrap();
-        let store = RocksStore::create(&path, &tmp).unwrap();
+        let (_scratch, _, store) = empty();
         let mut load = store.bulk_load(Family::Data).unwrap();
         let value = |number: u64| vec![number as u8; 10_000];
         for number in 0..3000_u64 {
@@ -181,10 +183,7 @@ mod tests {
     /// once a byte of them is wrong.
     #[test]
     fn whatever_byte_of_a_small_table_is_changed_what_else_is_in_it_is_found() {
-        let scratch = tempfile::tempdir().unwrap();
-        let (path, tmp) = (scratch.path().join("db"), scratch.path().join("tmp"));
-        fs::create_dir(&tmp).unwrap();
-        let store = RocksStore::create(&path, &tmp).unwrap();
+        let (_scratch, path, store) = empty();
         let key = |number: u8| [number.wrapping_mul(37); 32];
         let mut batch = Batch::new();
         for number in 0..50 {
