@@ -22,6 +22,7 @@ use std::borrow::Cow;
 
 use crate::compression::{self, Codec, Compression};
 use crate::crypto::{OVERHEAD_BYTES, SealError, SealingKey};
+use crate::store::Family;
 
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 6;
@@ -199,7 +200,11 @@ impl Envelopes {
         stored: &'a [u8],
     ) -> Result<Cow<'a, [u8]>, EnvelopeError> {
         match self {
-            Self::Plain if is_sealed(stored) => Err(EnvelopeError::Encrypted),
+            // A record without an envelope may begin with any bytes, so only all that
+            // stands before the nonce tells.
+            Self::Plain if stored.starts_with(&sealed_header(kind as u8, id)) => {
+                Err(EnvelopeError::Encrypted)
+            }
             Self::Plain => Ok(Cow::Borrowed(stored)),
             // What is in it was no longer than that, since it is not compressed.
             Self::Sealed(_) => self.open(kind, id, stored, stored.len()).map(Cow::Owned),
@@ -214,10 +219,13 @@ pub fn sealed_as(envelope: &[u8]) -> Option<(u8, [u8; ID_BYTES])> {
     ((*codec, *seal) == (HIDDEN, SEALED)).then_some((*kind, *id))
 }
 
-/// Whether an envelope says that it is sealed.
+/// Whether what a family holds under a key says that it is sealed. A manifest that is
+/// not has no envelope, and one of 255 bytes begins as if it had.
 #[must_use]
-pub fn is_sealed(envelope: &[u8]) -> bool {
-    sealed_as(envelope).is_some()
+pub fn is_sealed(family: Family, key: &[u8], stored: &[u8]) -> bool {
+    sealed_as(stored).is_some_and(|(kind, id)| {
+        family != Family::Snapshots || (kind == RecordKind::Snapshot as u8 && id == *key)
+    })
 }
 
 fn sealed_header(kind: u8, id: &[u8; ID_BYTES]) -> [u8; SEALED_HEADER_BYTES] {
@@ -233,7 +241,7 @@ fn open_sealed(
     envelope: &[u8],
     max: usize,
 ) -> Result<Vec<u8>, EnvelopeError> {
-    if !is_sealed(envelope) {
+    if sealed_as(envelope).is_none() {
         return Err(EnvelopeError::NotEncrypted);
     }
     let sealed = envelope.get(SEALED_HEADER_BYTES..).ok_or(EnvelopeError::Short)?;

@@ -75,8 +75,8 @@ fn opens_records(store: &RocksStore, master: &MasterKey) -> Option<bool> {
     for family in [Family::Snapshots, Family::Trees, Family::Data] {
         let mut left = RECORDS_MAX;
         // What cannot be read tells nothing.
-        let _ = store.scan(family, &[], &mut |_, value| {
-            if is_sealed(value) {
+        let _ = store.scan(family, &[], &mut |key, value| {
+            if is_sealed(family, key, value) {
                 let opened = envelopes.open_any(value, value.len());
                 // Whatever is wrong with the rest, it was sealed under this key.
                 let is_ours =

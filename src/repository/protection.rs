@@ -74,8 +74,8 @@ impl Protection {
 pub(crate) fn begins_sealed(store: &dyn Store) -> bool {
     [Family::Snapshots, Family::Trees].into_iter().any(|family| {
         let mut found = false;
-        let _ = store.scan(family, &[], &mut |_, value| {
-            found = is_sealed(value);
+        let _ = store.scan(family, &[], &mut |key, value| {
+            found = is_sealed(family, key, value);
             ControlFlow::Break(())
         });
         found

@@ -9,6 +9,7 @@ use crate::base::progress::Silent;
 use crate::base::time::Timestamp;
 use crate::chunking::ChunkerConfig;
 use crate::compression::Compression;
+use crate::crypto::MasterKey;
 use crate::dag::*;
 use crate::repository::testing::manifest;
 use crate::repository::*;
@@ -326,4 +327,44 @@ fn a_manifest_that_could_not_be_read_back_is_not_committed() {
     let error = session.commit(&Manifest { errors, ..manifest(root, 1) }).unwrap_err();
     assert!(matches!(error, RepositoryError::Manifest(_)), "{error}");
     assert!(writer.snapshots().unwrap().is_empty());
+}
+
+/// A record that has no envelope begins with its length, and 255 reads as the mark of
+/// an encrypted one does.
+#[test]
+fn a_manifest_of_any_length_is_read_back_and_keeps_no_repository_from_being_written() {
+    let key = MasterKey::generate().unwrap();
+    for key in [None, Some(&key)] {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("repo");
+        match key {
+            None => Writer::init(&root, ChunkerConfig::default()).unwrap(),
+            Some(key) => {
+                let chunker = ChunkerConfig::default();
+                Writer::init_encrypted(&root, chunker, key, &|_| Ok(())).unwrap()
+            }
+        };
+        let open = || Writer::open(&root, key, "test", Duration::ZERO, &Silent).unwrap().hurried();
+        let writer = open();
+        let mut session = writer.begin().unwrap();
+        let tree = DirectoryBuilder::new().finish(&mut |record| session.put_tree(record)).unwrap();
+        let of = |length: usize| Manifest { description: "x".repeat(length), ..manifest(tree, 1) };
+        let mut ambiguous = None;
+        for length in 0..300 {
+            let manifest = of(length);
+            let (id, stored) = writer.encode_manifest(&manifest).unwrap();
+            let read = writer.decode_manifest(id.as_bytes(), &stored);
+            assert_eq!(read.unwrap(), (id, manifest.clone()), "{length}");
+            if manifest.encode().canonical.len() == 255 {
+                ambiguous = Some(manifest);
+            }
+        }
+        let ambiguous = ambiguous.expect("a length between gives 255 bytes");
+        let id = session.commit(&ambiguous).unwrap();
+        drop(writer);
+        let writer = open();
+        assert_eq!(writer.snapshots().unwrap(), [(id, ambiguous)]);
+        snapshot(&writer, 2, &[]);
+        assert!(writer.catalog().unwrap().damaged.is_empty());
+    }
 }

@@ -40,6 +40,23 @@ fn tags_description_host_and_time_are_kept_as_given() {
     }
 }
 
+/// The lengths of the records go through all from the shortest on, 255 among them, which
+/// once read as the mark of an encrypted record does.
+#[test]
+fn a_description_of_any_length_is_kept_and_the_next_snapshot_is_taken() {
+    let place = Place::with(&["a"]);
+    for length in 0..130 {
+        let text = "x".repeat(length);
+        let options = args!["--time", "@1700000000", "--host", "h", "--description", &text];
+        let summary = place.create(&options);
+        assert_eq!(place.listed(&summary)["description"], text, "{length}");
+        place.repo.ok(["delete", "--yes", &id_of(&summary)]);
+    }
+    let summary = place.create(&[]);
+    assert_eq!(place.listed(&summary)["description"], "");
+    place.repo.ok(["check"]);
+}
+
 #[test]
 fn a_time_is_given_in_any_of_the_documented_forms() {
     let place = Place::with(&["a"]);

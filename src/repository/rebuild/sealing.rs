@@ -63,8 +63,8 @@ fn look(store: &dyn Store, envelopes: &Envelopes) -> Seen {
     for family in [Family::Snapshots, Family::Trees, Family::Data] {
         let mut left = RECORDS_MAX;
         // What cannot be read tells nothing.
-        let _ = store.scan(family, &[], &mut |_, value| {
-            seen.sealed += usize::from(is_sealed(value));
+        let _ = store.scan(family, &[], &mut |key, value| {
+            seen.sealed += usize::from(is_sealed(family, key, value));
             seen.opened += usize::from(envelopes.open_any(value, TREE_BYTES_MAX).is_ok());
             left -= 1;
             if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
