@@ -12,7 +12,7 @@ use crate::support::args;
 use crate::support::command::{Outcome, run, run_tool};
 use crate::support::compare::{Rules, assert_same};
 use crate::support::encrypt::give_password;
-use crate::support::generate::file;
+use crate::support::generate::{file, sparse};
 use crate::support::mount::{detach, is_mounted};
 use crate::support::need::require_fuse;
 use crate::support::repo::plain_command;
@@ -92,6 +92,12 @@ impl Pair {
         run(&mut pair.command("plain", &args!["init"])).expect(0);
         let tree = pair.0.place("source/tree");
         generate(&tree, 5, Shape::SMALL);
+        // Where a list of more than 512 segments is cut into pages is decided by ids, which are
+        // under the key: one time in 256 both would not have as many.
+        let many = tree.join("sparse/many-extents");
+        fs::remove_file(&many).expect("it is there");
+        let extents: Vec<_> = (0..200).map(|index| (index * (64 << 10), &[7; 4096][..])).collect();
+        sparse(&many, 200 * (64 << 10) + 9, &extents);
         pair.take("2026-03-01T04:05:06Z", &["--tag", "a", "--description", "the first"]);
         pair.0.file("source/plans", b"changed\n");
         pair.0.file("source/plans of more", &Rng::new(5).bytes(12_000));
