@@ -33,7 +33,7 @@ mod tests;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target. `fuzz/fuzz_targets` has a file for each.
-pub const TARGETS: [Target; 35] = [
+pub const TARGETS: [Target; 36] = [
     ("decode_tree", decoders::tree),
     ("decode_chunk_list", decoders::chunk_list),
     ("decode_manifest", decoders::manifest),
@@ -56,6 +56,7 @@ pub const TARGETS: [Target; 35] = [
     ("parse_time", decoders::time),
     ("read_blocks", stores::blocks),
     ("open_store", stores::open_store),
+    ("open_forged_store", stores::open_forged_store),
     ("prove_event_log", logs::prove),
     ("unseal_event", sealed::details),
     ("read_sealed_records", sealed::records),

@@ -70,7 +70,9 @@ pub(super) fn seeds(target: &str) -> Vec<Vec<u8>> {
         "read_configuration" => vec![words::CONFIGURATION.into()],
         "parse_options" => words::OPTIONS.map(|text| text.as_bytes().to_vec()).to_vec(),
         "parse_patterns" => words::PATTERNS.map(|text| text.as_bytes().to_vec()).to_vec(),
-        "open_store" => (1..8).map(|seed| bytes(seed, 40)).chain([Vec::new()]).collect(),
+        "open_store" | "open_forged_store" => {
+            (1..8).map(|seed| bytes(seed, 40)).chain([Vec::new()]).collect()
+        }
         "read_blocks" => vec![table(&[40; 30]), table(&[0, 3000, 5])],
         "mount_requests" | "view_model" | "view_operations" | "check_repository" => {
             (1..20).map(|seed| bytes(seed, 800)).chain([vec![0; 64]]).collect()

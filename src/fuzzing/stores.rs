@@ -10,6 +10,7 @@ use crate::fuzzing::source::Source;
 use crate::store::rocks::RocksStore;
 use crate::store::rocks::decoders::{KEY_BYTES_MAX, visit_blocks};
 use crate::store::rocks::salvage::{is_table, sample_blocks, visit_entries};
+use crate::store::rocks::tables::faults;
 use crate::store::{Batch, Durability, Family, Store, StoreError};
 
 /// Entries of the honest store of each kind, bytes of its largest value, and entries
@@ -19,6 +20,8 @@ const VALUE_BYTES: usize = 400;
 const READ_MAX: usize = 100_000;
 /// Places at which one input changes the store.
 const CHANGES_MAX: usize = 12;
+/// Bytes at the end of a table.
+const FOOTER_BYTES: usize = 53;
 
 /// A table, block after block, as what is left of a damaged store is read.
 pub(super) fn blocks(input: &[u8]) {
@@ -120,6 +123,76 @@ pub(super) fn open_store(input: &[u8]) {
     }
 }
 
+/// A store of somebody who can make checksums right: what is let through as no forgery is
+/// read by the engine without leaving its memory.
+pub(super) fn open_forged_store(input: &[u8]) {
+    let path = directory().join("forged");
+    let _ = fs::remove_dir_all(&path);
+    if fs::create_dir_all(&path).is_err() {
+        return;
+    }
+    let mut files = honest().to_vec();
+    forge(&mut files, &mut Source::new(input));
+    for (name, bytes) in &mut files {
+        let file = path.join(name.as_str());
+        if fs::write(&file, &bytes).is_err() {
+            return;
+        }
+        let mut blocks = Vec::new();
+        let found = faults(&path, &mut |at, length| {
+            blocks.push((at, length));
+            ControlFlow::Continue(())
+        });
+        if is_table(&file) && found.is_ok_and(|faults| faults.is_empty()) {
+            without_checksums(bytes, &blocks);
+        }
+        // Those before it are not looked at again.
+        let _ = fs::remove_file(&file);
+    }
+    for (name, bytes) in &files {
+        if fs::write(path.join(name), bytes).is_err() {
+            return;
+        }
+    }
+    if faults(&path, &mut |_, _| ControlFlow::Continue(())).is_ok_and(|faults| faults.is_empty())
+        && let Ok(store) = RocksStore::open_reader(&path)
+    {
+        Family::ALL.into_iter().for_each(|family| look(&store, family));
+    }
+}
+
+/// Changes a few bytes of one table: more would never be let through.
+fn forge(files: &mut [(String, Vec<u8>)], source: &mut Source<'_>) {
+    let count = files.len();
+    let Some((_, bytes)) = files.get_mut(source.below(count)) else { return };
+    for _ in 0..=source.below(3) {
+        let place = usize::from(source.byte()) << 8 | usize::from(source.byte());
+        // From the end on, where what is no content lies, or from anywhere.
+        let place = if source.below(2) == 0 { place % 4096 } else { place } % bytes.len().max(1);
+        let value = source.byte();
+        bytes.iter_mut().rev().skip(place).take(1).for_each(|byte| *byte = value);
+    }
+}
+
+/// Says in a table that it has no checksums, as the engine knows them too: each is what its
+/// block's place makes of the base.
+fn without_checksums(bytes: &mut [u8], blocks: &[(u64, u64)]) {
+    let end = bytes.len().saturating_sub(FOOTER_BYTES);
+    let base = bytes.get(end + 9..end + 13).and_then(|base| base.try_into().ok());
+    let base = base.map_or(0, u32::from_le_bytes);
+    let at_place = |at: u64| base ^ (at as u32).wrapping_add((at >> 32) as u32);
+    let mut put = |at: usize, value: &[u8]| {
+        if let Some(place) = bytes.get_mut(at..at + value.len()) {
+            place.copy_from_slice(value);
+        }
+    };
+    put(end, &[0]);
+    put(end + 5, &at_place(end as u64).to_le_bytes());
+    for (at, length) in blocks {
+        put((at + length) as usize + 1, &at_place(*at).to_le_bytes());
+    }
+}
+
 /// Changes the tables at the places that the input names, and at times the manifest.
 fn change(files: &mut [(String, Vec<u8>)], source: &mut Source<'_>) {
     for _ in 0..CHANGES_MAX {
@@ -159,4 +232,49 @@ fn look(store: &RocksStore, family: Family) {
         let _ = store.get(family, &number.to_be_bytes());
     }
     let _ = last.map(|key| store.get(family, &key));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Else `open_forged_store` would show nothing: the engine has to read on.
+    #[test]
+    fn tables_that_say_they_have_no_checksums_are_read_by_the_engine() {
+        let place = tempfile::tempdir().unwrap();
+        let (mut tables, mut changed) = (0, 0);
+        for (name, mut bytes) in honest().to_vec() {
+            let file = place.path().join(&name);
+            fs::write(&file, &bytes).unwrap();
+            if is_table(&file) {
+                let alone = tempfile::tempdir().unwrap();
+                fs::copy(&file, alone.path().join(&name)).unwrap();
+                let mut blocks = Vec::new();
+                let found = faults(alone.path(), &mut |at, length| {
+                    blocks.push((at, length));
+                    ControlFlow::Continue(())
+                });
+                assert_eq!(found.unwrap(), []);
+                without_checksums(&mut bytes, &blocks);
+                // A value that is changed goes unseen then.
+                if let Some(at) = bytes.windows(40).position(|window| window == [9; 40]) {
+                    bytes[at] = 10;
+                    changed += 1;
+                }
+                fs::write(&file, &bytes).unwrap();
+                tables += 1;
+            }
+        }
+        assert!(tables > 5 && changed > 3, "{tables} tables, {changed} changed");
+        let store = RocksStore::open_reader(place.path()).unwrap();
+        for family in [Family::Trees, Family::Index, Family::Meta, Family::Snapshots] {
+            let mut count = 0;
+            let counted = store.scan(family, &[], &mut |_, _| {
+                count += 1;
+                ControlFlow::Continue(())
+            });
+            counted.unwrap();
+            assert_eq!(count, ENTRIES, "{family:?}");
+        }
+    }
 }

@@ -24,6 +24,7 @@ mod deleted;
 pub mod envelope;
 mod error;
 mod filter;
+mod foreign;
 mod init;
 mod key_proof;
 mod keyring;

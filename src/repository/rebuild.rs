@@ -235,7 +235,7 @@ impl Layout {
         self.root().join("db.building")
     }
 
-    fn rebuilt(&self) -> PathBuf {
+    pub(super) fn rebuilt(&self) -> PathBuf {
         self.root().join("db.rebuilt")
     }
 

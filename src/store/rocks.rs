@@ -25,6 +25,7 @@ mod errors;
 mod inspect;
 mod rescue;
 pub mod salvage;
+pub mod tables;
 
 /// Reading tables without the engine, for `crate::fuzzing`.
 pub(crate) mod decoders {

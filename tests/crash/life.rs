@@ -113,7 +113,7 @@ impl Life {
     /// goes on.
     pub(crate) fn goes_on(&self, promised: &[(&str, &Path)]) {
         // Before the next `create` could heal anything.
-        self.repo.ok(["check", "--read-data"]);
+        self.repo.ok(["check", "--untrusted", "--read-data"]);
         self.repo.ok(["log", "verify"]);
         let next = self.repo.create(&self.source);
         self.repo.gc();
@@ -121,7 +121,7 @@ impl Life {
         let mut promised = promised.to_vec();
         promised.push((&next, &newest));
         self.missing(&promised).unwrap_or_else(|problem| panic!("{problem}"));
-        self.repo.ok(["check", "--read-data"]);
+        self.repo.ok(["check", "--untrusted", "--read-data"]);
     }
 
     /// Every event of the log, as text.

@@ -23,6 +23,7 @@ mod records;
 mod rollbacks;
 mod run;
 mod sources;
+mod tables;
 mod terminals;
 mod texts;
 mod users;

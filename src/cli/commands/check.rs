@@ -5,13 +5,15 @@ use serde::Serialize;
 use crate::audit::{EventKind, Record};
 use crate::base::format;
 use crate::base::name::printable;
-use crate::check::{CheckOptions, CheckReport, Damage, DamagedFile, ReadScope, Subject, check};
+use crate::check::{
+    CheckOptions, CheckReport, Damage, DamagedFile, ReadScope, Subject, check, check_tables,
+};
 use crate::cli::args::CheckArguments;
 use crate::cli::audit::audited;
 use crate::cli::context::Context;
 use crate::cli::exit::{CommandError, Outcome};
 use crate::cli::output::Output;
-use crate::repository::Catalog;
+use crate::repository::{Catalog, Layout};
 
 /// Paths shown to a person of one damaged thing; `--json` has more.
 const PATHS_SHOWN: usize = 20;
@@ -53,6 +55,13 @@ struct FileFacts {
 }
 
 pub(crate) fn run(context: &Context, arguments: &CheckArguments) -> Result<Outcome, CommandError> {
+    if arguments.untrusted {
+        // Before anything asks for a key, since that may look into the store.
+        let report = look_at_tables(context)?;
+        if !report.is_clean() {
+            return refuse(context, report);
+        }
+    }
     let report = audited(context, "check", false, |trail| {
         let report = look(context, arguments)?;
         trail.record(record(&report), outcome(&report).code());
@@ -78,6 +87,31 @@ pub(crate) fn run(context: &Context, arguments: &CheckArguments) -> Result<Outco
         "Damage was found; docs/repair.md says what to do, `icecore repair -n` what it would"
     });
     Ok(Outcome::Damaged)
+}
+
+/// Names the tables for which nothing else was looked at.
+fn refuse(context: &Context, report: CheckReport) -> Result<Outcome, CommandError> {
+    let mut output = Output::new();
+    if context.json {
+        output.json(&facts(report))?;
+    } else {
+        report.damages.iter().try_for_each(|damage| print_damage(damage, &mut output))?;
+    }
+    output.finish()?;
+    context.note(
+        "The store was not opened, and should not be: these tables are not what icecore writes. \
+         If the repository is your own and damaged, `icecore check` says more",
+    );
+    Ok(Outcome::Damaged)
+}
+
+fn look_at_tables(context: &Context) -> Result<CheckReport, CommandError> {
+    let terminal = context.terminal();
+    terminal.start();
+    let layout = Layout::new(&context.repository);
+    let checked = check_tables(&layout, &terminal).map_err(CommandError::from);
+    terminal.finish();
+    checked.map_err(|error| context.signals.explain(error))
 }
 
 const fn outcome(report: &CheckReport) -> Outcome {
