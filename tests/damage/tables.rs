@@ -1,13 +1,21 @@
-//! Tables of the store that lost their end: what is before the cut is not lost.
+//! Tables of the store that lost their end, or a part of their index: what is before the
+//! cut, or what the part leads to, is not lost.
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use icecore::store::rocks::tables::faults;
+
+use crate::support::args;
+use crate::support::compare::{Rules, assert_same};
 use crate::support::fixture::{Fixture, SEED, plain_tree};
-use crate::support::generate::file;
+use crate::support::generate::{directory, file};
 use crate::support::mount::Mount;
 use crate::support::need::require_fuse;
 use crate::support::repo::Repo;
+use crate::support::rng::Rng;
+use crate::support::scratch::Scratch;
 
 /// Bytes of a footer: the table cannot be opened without it.
 const FOOTER: usize = 53;
@@ -107,4 +115,57 @@ fn a_table_cut_in_the_middle_keeps_what_is_before_the_cut() {
         fixture.repo.ok(["check", "--read-data"]);
         assert_eq!(whole_files(&fixture), FILES, "{healed} did not heal it");
     }
+}
+
+/// The parts of the index of a table, each a place and bytes: of what is no data they are
+/// read last.
+fn parts_of_index(table: &Path) -> Vec<(u64, u64)> {
+    let alone = Scratch::new();
+    let copy = alone.join("1.sst");
+    fs::copy(table, &copy).expect("it can be copied");
+    let mut blocks = Vec::new();
+    let faults = faults(copy.parent().expect("it has one"), &mut |at, bytes| {
+        blocks.push((at, bytes));
+        ControlFlow::Continue(())
+    });
+    assert_eq!(faults.expect("it can be read"), []);
+    // The directory, the properties, and what leads to the parts.
+    let first = blocks[3].0;
+    let top = blocks[2].0;
+    blocks.retain(|(at, _)| (first..top).contains(at));
+    blocks
+}
+
+#[test]
+fn what_a_damaged_part_of_an_index_leads_to_is_read_without_it() {
+    let mut rng = Rng::new(41);
+    let fixture = Fixture::built(|source| {
+        directory(source);
+        for number in 0..1500 {
+            file(&source.join(format!("file-{number}")), &rng.bytes(5000));
+        }
+    });
+    let repo = &fixture.repo;
+    let table = largest(repo);
+    let parts = parts_of_index(&table);
+    assert!(parts.len() > 3, "{parts:?}");
+    let (at, bytes) = parts[1];
+    let mut content = fs::read(&table).expect("it can be read");
+    content[usize::try_from(at + bytes / 2).expect("small")] ^= 0x55;
+    fs::remove_file(&table).expect("it can be removed");
+    file(&table, &content);
+
+    let report = repo.run(["check", "--read-data"]).expect(4).text();
+    assert!(report.contains("block_type = Index"), "{report}");
+    let restored = |name: &str| {
+        let target = fixture.source.with_file_name(name);
+        let named = format!("{}:{}", fixture.id, fixture.source.display());
+        repo.ok(args!["restore", named, &target]);
+        assert_same(&fixture.source, &target, Rules::ALL);
+    };
+    restored("before");
+    let done = repo.ok(["repair", "--yes", "--json"]).last_json_line();
+    assert_eq!((&done["replaced_files"], &done["hurt"]), (&1.into(), &serde_json::json!([])));
+    repo.ok(["check", "--read-data"]);
+    restored("after");
 }
