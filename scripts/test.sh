@@ -36,7 +36,7 @@ if [ $# -eq 0 ]; then
     # Left out: what makes repositories of its own kind, or none; and, unless
     # ICECORE_TEST_LONG=1, what takes long and hurts the store below the encryption.
     # docs/testing.md says more.
-    own=(encryption:: frozen:: support:: cli::usage hostile::{rollbacks,verbs}
+    own=(encryption:: frozen:: support:: cli::usage hostile::verbs
         a_config_of_any_content)
     long=(crash::{mixed,power,repair} failure::{disk_errors,filling,read_only} damage::matrix
         archive::{crash,scale} directories_nested mount::soak fidelity::system a_directory_of_100_000 usr_share)

@@ -13,7 +13,7 @@ use ignore::Match;
 use ignore::gitignore::Gitignore;
 use rustix::fs::{FileType, Mode, OFlags, openat};
 
-use crate::base::format::one_line;
+use crate::base::format::{self, one_line};
 use crate::ingest::content::read_small;
 use crate::ingest::listing::Names;
 use crate::local::Status;
@@ -23,6 +23,10 @@ use crate::patterns::{PathPatterns, PatternError, builder};
 pub const IGNORE_FILE: &str = ".icecoreignore";
 /// Bytes of such a file that are looked at.
 const IGNORE_FILE_BYTES_MAX: usize = 1 << 20;
+/// Patterns of one such file that make no sense and are named, and characters of one that
+/// are shown: whoever saves it need not be who wrote it.
+const PROBLEMS_MAX: usize = 10;
+const PROBLEM_CHARS_MAX: usize = 100;
 /// Bytes of the header that a marker file can be asked for.
 const MARKER_HEADER_BYTES_MAX: usize = 4096;
 /// What a cache directory holds (<https://bford.info/cachedir/>).
@@ -161,12 +165,17 @@ impl Selection {
         };
         let path = Path::new(OsStr::from_bytes(path));
         let mut builder = builder(path.strip_prefix("/").unwrap_or(path));
-        let mut problems = Vec::new();
+        let (mut problems, mut more) = (Vec::new(), 0);
         for line in String::from_utf8_lossy(&bytes).lines() {
-            if let Err(error) = builder.add_line(None, line) {
-                let detail = one_line(&error.to_string());
-                problems.push(format!("the pattern {line:?} is not valid: {detail}"));
+            match builder.add_line(None, line) {
+                Ok(_) => {}
+                Err(_) if problems.len() == PROBLEMS_MAX => more += 1,
+                Err(error) => problems.push(problem_of(line, &error.to_string())),
             }
+        }
+        if more > 0 {
+            let patterns = format::plural(more, "more pattern is", "more patterns are");
+            problems.push(format!("{patterns} not valid"));
         }
         match builder.build() {
             Ok(patterns) => {
@@ -191,6 +200,14 @@ impl IgnoreFiles {
         }
         false
     }
+}
+
+/// What is said of a pattern that makes no sense, which may be very long.
+fn problem_of(line: &str, detail: &str) -> String {
+    let shown: String = line.chars().take(PROBLEM_CHARS_MAX).collect();
+    let dots = if shown.len() < line.len() { "..." } else { "" };
+    let detail: String = one_line(detail).chars().take(PROBLEM_CHARS_MAX * 2).collect();
+    format!("the pattern {shown:?}{dots} is not valid: {detail}")
 }
 
 /// The first bytes of a regular file, if it can be read.
@@ -276,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_an_ignore_file_steers_no_terminal() {
+    fn what_is_wrong_with_an_ignore_file_steers_no_terminal_and_fills_none() {
         // Anybody whose files are saved can put one there; who runs `create` reads it.
         let scratch = tempfile::tempdir().unwrap();
         std::fs::write(scratch.path().join(IGNORE_FILE), "\u{1b}]0;x\u{7}[\n*.o\n").unwrap();
@@ -292,6 +309,15 @@ mod tests {
         assert!(files.unwrap().excludes(Path::new("d/a.o"), false));
         assert_eq!(problems.len(), 1);
         assert!(!problems[0].chars().any(char::is_control), "{:?}", problems[0]);
+
+        // Nor does it fill one.
+        let lines = format!("{}[\n{}*.o\n", "x".repeat(100_000), "[\n".repeat(5000));
+        std::fs::write(scratch.path().join(IGNORE_FILE), lines).unwrap();
+        let (files, problems) = selection.ignore_files(&directory, &names, b"d", None);
+        assert!(files.unwrap().excludes(Path::new("d/a.o"), false));
+        assert_eq!(problems.len(), PROBLEMS_MAX + 1);
+        assert_eq!(problems[PROBLEMS_MAX], "4,991 more patterns are not valid");
+        assert!(problems.iter().all(|problem| problem.len() < 600), "{:?}", problems[0].len());
     }
 
     #[test]

@@ -5,10 +5,12 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use icecore::repository::Reader;
 use serde_json::{Value, json};
 
 use crate::support::args;
 use crate::support::command::{Outcome, run, run_tool};
+use crate::support::encrypt::key_of;
 use crate::support::fixture::Fixture;
 
 use super::ground::Ground;
@@ -33,11 +35,30 @@ impl Undo {
         self.fixture.repo.path().join("rollbacks").join(name)
     }
 
-    /// Takes back what the newest record says; a minute is enough for it.
+    /// Puts bytes in the place of a record, sealed if the repository's records are: whoever
+    /// made it has its key.
+    fn put(&self, name: &str, bytes: &[u8]) {
+        let path = self.fixture.repo.path();
+        let stored = match key_of(path) {
+            None => bytes.to_vec(),
+            Some(key) => {
+                let reader = Reader::open_with(path, Some(&key)).expect("it opens");
+                reader.seal_rollback(bytes.to_vec()).expect("it is sealed")
+            }
+        };
+        fs::write(self.place(name), stored).expect("it can be written");
+    }
+
+    /// Takes back what the newest record says; a minute is enough for it, and 2 GiB of
+    /// addresses are.
     fn run(&self, words: &[&str]) -> Outcome {
         let command = self.fixture.repo.command(args!["restore", "--undo"]);
         let mut bounded = Command::new("timeout");
-        bounded.arg("60").arg(command.get_program()).args(command.get_args()).args(words);
+        bounded
+            .args(["60", "prlimit", "--as=2147483648"])
+            .arg(command.get_program())
+            .args(command.get_args())
+            .args(words);
         let outcome = run(bounded.current_dir(self.ground.path()));
         assert!(outcome.code < 124, "{words:?}: {}", outcome.code);
         assert_eq!(steers(outcome.error().as_bytes()), None, "{words:?}: {}", outcome.error());
@@ -50,7 +71,7 @@ impl Undo {
 /// A record of a restore into `target` that made and changed what it says.
 fn record(target: &Path, created: &[Value], directories: &[Value]) -> Value {
     json!({
-        "version": 1, "time": "2026-11-19T03:00:00Z", "restored": "0".repeat(64),
+        "version": 1, "name": "1.json", "time": "2026-11-19T03:00:00Z", "restored": "0".repeat(64),
         "target": target, "rollback": null, "replaced": [], "created": created,
         "directories": directories, "undone": null,
     })
@@ -89,7 +110,7 @@ fn a_record_takes_nothing_back_outside_of_its_target() {
     let paths = ["..", ".", "../..", "../../victim", "a", "a/inner", "/", "b/..", "a/../.."];
     let directories: Vec<_> = paths.map(directory).into();
     let text = record(&ground.root(), &created, &directories).to_string();
-    fs::write(undo.place("1.json"), text).expect("it can be written");
+    undo.put("1.json", text.as_bytes());
     let outcome = undo.run(&["--yes"]);
     assert_eq!(outcome.code, 3, "{}", outcome.error());
     // The directory above the target, too, is as it was: this one is on the disk.
@@ -114,16 +135,17 @@ fn what_stands_in_the_place_of_a_record_leads_nowhere_and_holds_nobody_up() {
     let sparse = fs::File::create(&place).expect("nothing is there");
     sparse.set_len(1 << 40).expect("it can be sparse");
     undo.run(&["--yes"]).fails(1, &none);
-    fs::write(&place, "[".repeat(1 << 20)).expect("it can be written");
+    undo.put("1.json", "[".repeat(1 << 20).as_bytes());
     undo.run(&["--yes"]).fails(1, &none);
     // What is written when it was taken back, through no symlink that lies ready.
     let text = record(&undo.ground.root(), &[], &[]).to_string();
-    fs::write(&place, &text).expect("it can be written");
+    undo.put("1.json", text.as_bytes());
+    let before = fs::read(&place).expect("it is there");
     for name in ["1.json.tmp", "1.tmp", "1.json.new", "1.new"] {
         symlink(&keep, undo.place(name)).expect("a symlink");
     }
     undo.run(&["--yes"]).expect(0);
-    assert_ne!(fs::read_to_string(&place).expect("it is there"), text);
+    assert_ne!(fs::read(&place).expect("it is there"), before);
     // The directory of records itself, elsewhere.
     let rollbacks = undo.fixture.repo.path().join("rollbacks");
     fs::remove_dir_all(&rollbacks).expect("it is there");
@@ -142,7 +164,7 @@ fn texts_of_a_record_steer_no_terminal() {
     whole["created"] = json!([{"path": STEERING, "kind": STEERING, "bytes": 1, "mtime": [0, 0]}]);
     for field in ["time", "restored", "rollback", "target"] {
         whole[field] = steering();
-        fs::write(undo.place("1.json"), whole.to_string()).expect("it can be written");
+        undo.put("1.json", whole.to_string().as_bytes());
         for words in [&["-n"][..], &["-n", "--json"], &[], &["--yes"]] {
             let outcome = undo.run(words);
             assert!(matches!(outcome.code, 0 | 1 | 14), "{field}: {}", outcome.error());
@@ -150,6 +172,6 @@ fn texts_of_a_record_steer_no_terminal() {
     }
     whole["undone"] = steering();
     let file = undo.place("1.json");
-    fs::write(&file, whole.to_string()).expect("it can be written");
+    undo.put("1.json", whole.to_string().as_bytes());
     undo.run(&[file.to_str().expect("a text")]).fails(14, &["taken back already"]);
 }

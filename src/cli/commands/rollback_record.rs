@@ -21,6 +21,8 @@ use crate::restore::{Created, DirectoryState};
 pub(super) const VERSION: u32 = 1;
 /// Bytes of a record at most, unsealed: those of some ten million items.
 const BYTES_MAX: usize = 1 << 30;
+/// The same sealed.
+const STORED_BYTES_MAX: u64 = BYTES_MAX as u64 + 1024;
 
 /// The record in its file.
 #[derive(Debug, Serialize, Deserialize)]
@@ -161,8 +163,12 @@ fn read(
         // Piece by piece: what is no record may be of any size.
         return decode(path, io::BufReader::new(file));
     }
+    // One that is sealed is read as a whole, so a larger file is none.
+    if file.metadata().is_ok_and(|metadata| metadata.len() > STORED_BYTES_MAX) {
+        return Err(no_record(path, "it is too large"));
+    }
     let mut stored = Vec::new();
-    file.take(BYTES_MAX as u64 * 2).read_to_end(&mut stored).map_err(failed())?;
+    file.take(STORED_BYTES_MAX).read_to_end(&mut stored).map_err(failed())?;
     match repository.open_rollback(&stored) {
         Ok(text) => decode(path, &*text),
         Err(detail) => Err(no_record(path, &detail)),
