@@ -14,7 +14,7 @@ use crate::support::encrypt::key_of;
 use crate::support::fixture::Fixture;
 
 use super::ground::Ground;
-use super::run::steers;
+use super::run::{Ends, bounded, steers};
 use super::texts::STEERING;
 
 /// A repository with a directory of records, and a target beside what must stay.
@@ -49,16 +49,11 @@ impl Undo {
         fs::write(self.place(name), stored).expect("it can be written");
     }
 
-    /// Takes back what the newest record says; a minute is enough for it, and 2 GiB of
-    /// addresses are.
+    /// Takes back what the newest record says; a minute is enough for it.
     fn run(&self, words: &[&str]) -> Outcome {
         let command = self.fixture.repo.command(args!["restore", "--undo"]);
         let mut bounded = Command::new("timeout");
-        bounded
-            .args(["60", "prlimit", "--as=2147483648"])
-            .arg(command.get_program())
-            .args(command.get_args())
-            .args(words);
+        bounded.arg("60").arg(command.get_program()).args(command.get_args()).args(words);
         let outcome = run(bounded.current_dir(self.ground.path()));
         assert!(outcome.code < 124, "{words:?}: {}", outcome.code);
         assert_eq!(steers(outcome.error().as_bytes()), None, "{words:?}: {}", outcome.error());
@@ -135,6 +130,8 @@ fn what_stands_in_the_place_of_a_record_leads_nowhere_and_holds_nobody_up() {
     let sparse = fs::File::create(&place).expect("nothing is there");
     sparse.set_len(1 << 40).expect("it can be sparse");
     undo.run(&["--yes"]).fails(1, &none);
+    let words = args!["restore", "--undo", "--yes"];
+    bounded(&undo.fixture.repo, &words, Ends::ByItself, false, &undo.ground.path());
     undo.put("1.json", "[".repeat(1 << 20).as_bytes());
     undo.run(&["--yes"]).fails(1, &none);
     // What is written when it was taken back, through no symlink that lies ready.
