@@ -91,6 +91,10 @@ impl Marker {
         if flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
             return Err(RestoreError::Busy { path: super::error::shown(path) });
         }
+        // Whoever had it between the two did its work, and took it away.
+        if !is_in_place(target, &file) {
+            return Err(RestoreError::Busy { path: super::error::shown(path) });
+        }
         let copy = file.try_clone().map_err(|_| failed()(Errno::MFILE))?;
         let mut writer = std::fs::File::from(copy);
         let written = writer.set_len(0).and_then(|()| writer.write_all(self.text.as_bytes()));
@@ -110,5 +114,30 @@ impl Marker {
             // Should it stay, it says too little, never too much.
             let _ = unlinkat(target, MARKER, AtFlags::empty());
         }
+    }
+}
+
+/// Whether a marker is the one that is there.
+fn is_in_place(target: &OwnedFd, marker: &OwnedFd) -> bool {
+    let (own, there) = (Status::of_file(marker), Status::of_name(target, MARKER));
+    own.is_ok_and(|own| there.is_ok_and(|there| own.identity() == there.identity()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_marker_that_another_restore_took_away_or_made_anew_is_not_held() {
+        let scratch = tempfile::tempdir().unwrap();
+        let target = OwnedFd::from(std::fs::File::open(scratch.path()).unwrap());
+        let path = scratch.path().join(MARKER);
+        std::fs::write(&path, b"").unwrap();
+        let marker = OwnedFd::from(std::fs::File::open(&path).unwrap());
+        assert!(is_in_place(&target, &marker));
+        std::fs::remove_file(&path).unwrap();
+        assert!(!is_in_place(&target, &marker));
+        std::fs::write(&path, b"").unwrap();
+        assert!(!is_in_place(&target, &marker));
     }
 }

@@ -109,14 +109,16 @@ fn two_restores_into_one_target_do_not_work_at_once() {
     let mut command = place.command(&[]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let child = command.spawn().expect("icecore starts");
-    crate::support::wait_until("the marker is there", 60, || {
-        place.at(".icecore-restore-unfinished").exists()
+    // Its text is written when nobody else can have it.
+    crate::support::wait_until("the marker is held", 60, || {
+        let marker = std::fs::metadata(place.at(".icecore-restore-unfinished"));
+        marker.is_ok_and(|marker| marker.len() > 0)
     });
     signal(&child, Signal::STOP);
     let refused = place.restore(&["--yes"]);
     signal(&child, Signal::CONT);
-    let code = finish(child, "restore").code;
-    assert_eq!(code, 0);
+    let outcome = finish(child, "restore");
+    assert_eq!(outcome.code, 0, "{}", outcome.error());
     refused.fails(1, &["another restore"]);
     place.compare();
 }
