@@ -195,7 +195,9 @@ fn repository(error: &RepositoryError) -> u8 {
         | RepositoryError::LastKey
         | RepositoryError::KeyInUse { .. } => REFUSED,
         RepositoryError::Newer { .. } => NEWER,
-        RepositoryError::Unsafe { .. } | RepositoryError::NotRepaired { .. } => REFUSED,
+        RepositoryError::Unsafe { .. }
+        | RepositoryError::Oversized { .. }
+        | RepositoryError::NotRepaired { .. } => REFUSED,
         RepositoryError::Unreadable { .. } => DAMAGE,
         error if error.is_damage() => DAMAGE,
         _ => FAILED,

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use crate::base::files::{strange, strange_entry};
 use crate::repository::error::RepositoryError;
 
+/// Bytes of the engine's smallest files at most.
+const SMALL_BYTES_MAX: u64 = 4096;
+
 /// The paths inside a repository's directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
@@ -35,6 +38,12 @@ impl Layout {
     #[must_use]
     pub fn db(&self) -> PathBuf {
         self.root.join("db")
+    }
+
+    /// A store that a repair made, before it takes the place of the other.
+    #[must_use]
+    pub fn rebuilt(&self) -> PathBuf {
+        self.root.join("db.rebuilt")
     }
 
     /// Bulk loads under way; cleared by the next writer.
@@ -92,10 +101,21 @@ impl Layout {
     /// # Errors
     /// Fails if there is any such thing, or the store cannot be listed.
     pub(crate) fn check_places(&self) -> Result<(), RepositoryError> {
-        let store = self.db();
         self.check_keys()?;
-        for place in [self.tmp(), self.leases(), store.clone(), self.log(), self.rollbacks()] {
+        for place in [self.tmp(), self.leases(), self.log(), self.rollbacks()] {
             self.check_place(place)?;
+        }
+        // A repair goes on with the second one if the first is not there.
+        [self.db(), self.rebuilt()].into_iter().try_for_each(|store| self.check_store(store))
+    }
+
+    fn check_store(&self, store: PathBuf) -> Result<(), RepositoryError> {
+        self.check_place(store.clone())?;
+        // The engine reads them whole.
+        for place in ["CURRENT", "IDENTITY"].map(|name| store.join(name)) {
+            if fs::symlink_metadata(&place).is_ok_and(|metadata| metadata.len() > SMALL_BYTES_MAX) {
+                return Err(RepositoryError::Oversized { path: self.root.clone(), place });
+            }
         }
         match strange_entry(&store) {
             Ok(Some((place, what))) => {

@@ -235,10 +235,6 @@ impl Layout {
         self.root().join("db.building")
     }
 
-    pub(super) fn rebuilt(&self) -> PathBuf {
-        self.root().join("db.rebuilt")
-    }
-
     fn damaged(&self, what: &str) -> PathBuf {
         let time = Timestamp::now().to_rfc3339();
         let time: String = time.chars().filter(char::is_ascii_alphanumeric).collect();

@@ -153,6 +153,16 @@ fn symlinks_among_the_files_of_the_store_are_refused() {
     for command in commands(&fixture).into_iter().take(8) {
         fixture.repo.run(command).fails(14, &["000999.log", "symbolic link"]);
     }
+    // A repair whose new store was ready goes on with that.
+    let (fixture, outside) = (Fixture::plain(), Outside::new());
+    let rebuilt = fixture.repo.path().join("db.rebuilt");
+    fs::rename(fixture.repo.path().join("db"), &rebuilt).expect("it is there");
+    symlink(outside.file(), rebuilt.join("000999.log")).expect("a symlink");
+    fixture.repo.run(["repair", "--yes"]).fails(14, &["000999.log", "symbolic link"]);
+    fs::remove_dir_all(&rebuilt).expect("it is there");
+    symlink(outside.scratch.path(), &rebuilt).expect("a symlink");
+    fixture.repo.run(["repair", "--yes"]).fails(14, &["db.rebuilt", "symbolic link"]);
+    outside.is_untouched("repair");
 }
 
 #[test]
@@ -167,7 +177,8 @@ fn named_pipes_in_the_place_of_files_hold_nobody_up() {
 
 #[test]
 fn files_of_any_size_in_the_place_of_small_ones_take_no_memory() {
-    for place in ["config", "check-position", "lock", "leases/1-0.lease", "log/anchor.json"] {
+    let small = ["config", "check-position", "lock", "leases/1-0.lease", "log/anchor.json"];
+    for place in small.into_iter().chain(["db/CURRENT", "db/IDENTITY"]) {
         replaced(place, |path, _| {
             fs::File::create(path).and_then(|file| file.set_len(1 << 40)).expect("a sparse file");
         });
