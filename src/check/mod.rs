@@ -4,7 +4,7 @@
 //! Purpose: [`check`] looks at the engine's files, at every record of the small
 //! families, at every entry of the index and at every tree that a snapshot
 //! reaches; on request it reads the content too, in the order in which it lies.
-//! [`check_tables`] looks at a stranger's repository before anything opens it.
+//! [`check_files`] looks at a stranger's repository before anything opens it.
 //!
 //! Invariants:
 //! - It is a reader: it blocks nobody. What it reports was read a second time,
@@ -18,10 +18,10 @@
 //! Imports: `base`, `dag`, `repository`, `store`.
 
 mod findings;
+mod foreign;
 mod index;
 mod read;
 mod scope;
-mod tables;
 mod trace;
 mod walk;
 
@@ -36,8 +36,8 @@ use crate::repository::{Catalog, Repository, RepositoryError};
 use crate::store::StoreError;
 
 pub use findings::{Damage, DamagedFile, OBJECTS_MAX, PATHS_MAX, Subject};
+pub use foreign::check_files;
 pub use scope::ReadScope;
-pub use tables::check_tables;
 
 use findings::Findings;
 

@@ -451,7 +451,7 @@ pub(crate) struct CheckArguments {
     /// Read no more content after this time; the next check goes on from there
     #[arg(long, value_parser = duration, value_name = "DURATION")]
     pub(crate) max_duration: Option<Duration>,
-    /// First read every table of the store without opening it, and go no further
+    /// First read every file of the store without opening it, and go no further
     /// if one could harm whatever opens it: for a repository that somebody
     /// else made or could write to
     #[arg(long)]

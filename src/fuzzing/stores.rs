@@ -10,7 +10,7 @@ use crate::fuzzing::source::Source;
 use crate::store::rocks::RocksStore;
 use crate::store::rocks::decoders::{KEY_BYTES_MAX, visit_blocks};
 use crate::store::rocks::salvage::{is_table, sample_blocks, visit_entries};
-use crate::store::rocks::tables::faults;
+use crate::store::rocks::untrusted::forged_files;
 use crate::store::{Batch, Durability, Family, Store, StoreError};
 
 /// Entries of the honest store of each kind, bytes of its largest value, and entries
@@ -135,15 +135,18 @@ pub(super) fn open_forged_store(input: &[u8]) {
     forge(&mut files, &mut Source::new(input));
     for (name, bytes) in &mut files {
         let file = path.join(name.as_str());
+        if name.starts_with("MANIFEST") {
+            with_checksums(bytes);
+        }
         if fs::write(&file, &bytes).is_err() {
             return;
         }
         let mut blocks = Vec::new();
-        let found = faults(&path, &mut |at, length| {
+        let found = forged_files(&path, &mut |at, length| {
             blocks.push((at, length));
             ControlFlow::Continue(())
         });
-        if is_table(&file) && found.is_ok_and(|faults| faults.is_empty()) {
+        if is_table(&file) && found.is_ok_and(|found| found.is_empty()) {
             without_checksums(bytes, &blocks);
         }
         // Those before it are not looked at again.
@@ -154,7 +157,8 @@ pub(super) fn open_forged_store(input: &[u8]) {
             return;
         }
     }
-    if faults(&path, &mut |_, _| ControlFlow::Continue(())).is_ok_and(|faults| faults.is_empty())
+    if forged_files(&path, &mut |_, _| ControlFlow::Continue(()))
+        .is_ok_and(|faults| faults.is_empty())
         && let Ok(store) = RocksStore::open_reader(&path)
     {
         Family::ALL.into_iter().for_each(|family| look(&store, family));
@@ -172,6 +176,33 @@ fn forge(files: &mut [(String, Vec<u8>)], source: &mut Source<'_>) {
         let value = source.byte();
         bytes.iter_mut().rev().skip(place).take(1).for_each(|byte| *byte = value);
     }
+}
+
+/// Puts the checksums of a manifest right: CRC-32C, turned and shifted as the engine does it.
+fn with_checksums(bytes: &mut [u8]) {
+    for block in bytes.chunks_mut(32 << 10) {
+        let mut rest = block;
+        while let Some((checksum, behind)) = rest.split_first_chunk_mut::<4>() {
+            let Some([low, high, _, ..]) = behind.first_chunk::<3>() else { break };
+            let length = 3 + usize::from(u16::from_le_bytes([*low, *high]));
+            let Some((fragment, next)) = behind.split_at_mut_checked(length) else { break };
+            // The kind and what follows.
+            let sum = crc32c(fragment.get(2..).unwrap_or_default());
+            *checksum = sum.rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes();
+            rest = next;
+        }
+    }
+}
+
+fn crc32c(bytes: &[u8]) -> u32 {
+    let mut sum = u32::MAX;
+    for byte in bytes {
+        sum ^= u32::from(*byte);
+        for _ in 0..8 {
+            sum = (sum >> 1) ^ (0x82f6_3b78 & (sum & 1).wrapping_neg());
+        }
+    }
+    !sum
 }
 
 /// Says in a table that it has no checksums, as the engine knows them too: each is what its
@@ -238,6 +269,17 @@ fn look(store: &RocksStore, family: Family) {
 mod tests {
     use super::*;
 
+    #[test]
+    fn the_checksums_of_a_manifest_are_those_of_the_engine() {
+        assert_eq!(crc32c(b"123456789"), 0xe306_9283);
+        for (name, bytes) in honest().iter().filter(|(name, _)| name.starts_with("MANIFEST")) {
+            let mut changed = bytes.clone();
+            changed[0] ^= 1;
+            with_checksums(&mut changed);
+            assert!(changed == *bytes, "{name}");
+        }
+    }
+
     /// Else `open_forged_store` would show nothing: the engine has to read on.
     #[test]
     fn tables_that_say_they_have_no_checksums_are_read_by_the_engine() {
@@ -250,7 +292,7 @@ mod tests {
                 let alone = tempfile::tempdir().unwrap();
                 fs::copy(&file, alone.path().join(&name)).unwrap();
                 let mut blocks = Vec::new();
-                let found = faults(alone.path(), &mut |at, length| {
+                let found = forged_files(alone.path(), &mut |at, length| {
                     blocks.push((at, length));
                     ControlFlow::Continue(())
                 });

@@ -25,7 +25,7 @@ mod errors;
 mod inspect;
 mod rescue;
 pub mod salvage;
-pub mod tables;
+pub mod untrusted;
 
 /// Reading tables without the engine, for `crate::fuzzing`.
 pub(crate) mod decoders {

@@ -5,7 +5,7 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use icecore::store::rocks::tables::faults;
+use icecore::store::rocks::untrusted::forged_files;
 
 use crate::support::args;
 use crate::support::compare::{Rules, assert_same};
@@ -124,7 +124,7 @@ fn parts_of_index(table: &Path) -> Vec<(u64, u64)> {
     let copy = alone.join("1.sst");
     fs::copy(table, &copy).expect("it can be copied");
     let mut blocks = Vec::new();
-    let faults = faults(copy.parent().expect("it has one"), &mut |at, bytes| {
+    let faults = forged_files(copy.parent().expect("it has one"), &mut |at, bytes| {
         blocks.push((at, bytes));
         ControlFlow::Continue(())
     });

@@ -68,7 +68,8 @@ fn a_table_that_leads_out_of_its_blocks_is_named_before_the_store_is_opened() {
         command.env_remove("ICECORE_PASSWORD").env_remove("ICECORE_PASSWORD_FILE");
         let outcome = run(&mut command).expect(4);
         let said = outcome.text();
-        let line = format!("file {name}: it is no table that this program writes: in the block");
+        let line =
+            format!("file {name}: it is not what this program writes: in what begins at byte 0");
         assert!(said.starts_with(&line) && said.lines().count() == 1, "{said}");
         assert!(outcome.error().contains("The store was not opened"), "{}", outcome.error());
         let report = run(command.arg("--json")).expect(4).last_json_line();

@@ -6,7 +6,7 @@ use crate::audit::{EventKind, Record};
 use crate::base::format;
 use crate::base::name::printable;
 use crate::check::{
-    CheckOptions, CheckReport, Damage, DamagedFile, ReadScope, Subject, check, check_tables,
+    CheckOptions, CheckReport, Damage, DamagedFile, ReadScope, Subject, check, check_files,
 };
 use crate::cli::args::CheckArguments;
 use crate::cli::audit::audited;
@@ -57,7 +57,7 @@ struct FileFacts {
 pub(crate) fn run(context: &Context, arguments: &CheckArguments) -> Result<Outcome, CommandError> {
     if arguments.untrusted {
         // Before anything asks for a key, since that may look into the store.
-        let report = look_at_tables(context)?;
+        let report = look_at_files(context)?;
         if !report.is_clean() {
             return refuse(context, report);
         }
@@ -89,7 +89,7 @@ pub(crate) fn run(context: &Context, arguments: &CheckArguments) -> Result<Outco
     Ok(Outcome::Damaged)
 }
 
-/// Names the tables for which nothing else was looked at.
+/// Names the files for which nothing else was looked at.
 fn refuse(context: &Context, report: CheckReport) -> Result<Outcome, CommandError> {
     let mut output = Output::new();
     if context.json {
@@ -99,17 +99,17 @@ fn refuse(context: &Context, report: CheckReport) -> Result<Outcome, CommandErro
     }
     output.finish()?;
     context.note(
-        "The store was not opened, and should not be: these tables are not what icecore writes. \
+        "The store was not opened, and should not be: these files are not what icecore writes. \
          If the repository is your own and damaged, `icecore check` says more",
     );
     Ok(Outcome::Damaged)
 }
 
-fn look_at_tables(context: &Context) -> Result<CheckReport, CommandError> {
+fn look_at_files(context: &Context) -> Result<CheckReport, CommandError> {
     let terminal = context.terminal();
     terminal.start();
     let layout = Layout::new(&context.repository);
-    let checked = check_tables(&layout, &terminal).map_err(CommandError::from);
+    let checked = check_files(&layout, &terminal).map_err(CommandError::from);
     terminal.finish();
     checked.map_err(|error| context.signals.explain(error))
 }

@@ -16,10 +16,14 @@
 //!
 //! Imports: nothing of ours.
 
-use super::TRAILER_BYTES;
+use super::table::TRAILER_BYTES;
+use super::{KEY_TRAILER_BYTES, USER_KEY_BYTES_MAX};
 
 /// Bytes of a key with its trailer at most.
-const KEY_BYTES_MAX: usize = 4096;
+const KEY_BYTES_MAX: usize = USER_KEY_BYTES_MAX + KEY_TRAILER_BYTES;
+/// Entries of a block of data from one restart to the next: to go back, the engine reads and
+/// keeps all from the one before.
+const RESTART_INTERVAL: usize = 16;
 /// Restarts of a block at most; the other bits of their count say that it is of another
 /// form.
 const RESTARTS_MAX: u32 = (1 << 28) - 1;
@@ -50,6 +54,11 @@ impl Handle {
         Ok(Self { at: number(bytes)?, bytes: number(bytes)? })
     }
 
+    /// The same if it begins at a place.
+    pub(super) fn end_if_at(self, at: u64) -> Option<u64> {
+        self.end().filter(|_| self.at == at)
+    }
+
     /// The first byte behind its trailer.
     pub(super) fn end(self) -> Option<u64> {
         self.at.checked_add(self.bytes)?.checked_add(TRAILER_BYTES)
@@ -69,6 +78,8 @@ impl Handle {
 pub(super) enum Values {
     /// With their lengths.
     Sized,
+    /// The same, with restarts at their distance.
+    OfData,
     /// As handles, which have none.
     Handles,
 }
@@ -87,8 +98,9 @@ pub(super) struct Entry<'a, 'b> {
 /// The entries of a block.
 pub(super) struct Block<'a> {
     rest: &'a [u8],
-    /// Bytes of entries that were read.
+    /// Bytes of entries that were read, and how many these are.
     at: usize,
+    count: usize,
     restarts: &'a [u8],
     values: Values,
     key: Vec<u8>,
@@ -104,7 +116,8 @@ impl<'a> Block<'a> {
         let entries = length.and_then(|length| bytes.len().checked_sub(length));
         let entries = entries.filter(|_| (1..=RESTARTS_MAX).contains(&count));
         let (rest, restarts) = bytes.split_at(entries.ok_or(RESTARTS)?);
-        Ok(Self { rest, at: 0, restarts, values, key: Vec::new(), handle: Handle::default() })
+        let (at, count, key, handle) = (0, 0, Vec::new(), Handle::default());
+        Ok(Self { rest, at, count, restarts, values, key, handle })
     }
 
     /// The next entry, or none behind the last one.
@@ -114,12 +127,13 @@ impl<'a> Block<'a> {
         }
         let before = self.rest.len();
         let is_restart = self.take_restart();
-        if self.at == 0 && !is_restart {
+        let is_due = self.count.is_multiple_of(RESTART_INTERVAL);
+        if self.at == 0 && !is_restart || self.values == Values::OfData && is_restart != is_due {
             return Err(RESTARTS);
         }
         let rest = &mut self.rest;
         let (shared, unshared) = (length(rest)?, length(rest)?);
-        let bytes = if self.values == Values::Sized { length(rest)? } else { 0 };
+        let bytes = if self.values == Values::Handles { 0 } else { length(rest)? };
         let is_possible = shared <= self.key.len() && unshared <= KEY_BYTES_MAX - shared;
         if !is_possible || (is_restart && shared > 0) {
             return Err(KEY);
@@ -133,6 +147,7 @@ impl<'a> Block<'a> {
                 if is_told { Handle::take(rest)? } else { self.handle.take_next(rest)? };
         }
         self.at += before - self.rest.len();
+        self.count += 1;
         Ok(Some(Entry { key: &self.key, value, handle: self.handle }))
     }
 
@@ -173,7 +188,14 @@ fn length(bytes: &mut &[u8]) -> Result<usize, Malformed> {
     usize::try_from(length).map_err(|_| NUMBER)
 }
 
-fn take<'a>(bytes: &mut &'a [u8], count: usize) -> Result<&'a [u8], Malformed> {
+/// Takes bytes behind their length.
+pub(super) fn sized<'a>(bytes: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
+    let count = length(bytes)?;
+    take(bytes, count)
+}
+
+/// Takes so many bytes.
+pub(super) fn take<'a>(bytes: &mut &'a [u8], count: usize) -> Result<&'a [u8], Malformed> {
     let (taken, rest) = bytes.split_at_checked(count).ok_or(CUT)?;
     *bytes = rest;
     Ok(taken)

@@ -5,23 +5,21 @@
 //!
 //! Imports: nothing of ours.
 
-use super::block::Malformed;
+use super::block::{Malformed, number};
+use super::sessions::Origin;
 
 /// Numbers and texts by which the engine reads nothing.
-const HARMLESS: [&[u8]; 40] = [
+const HARMLESS: [&[u8]; 31] = [
     b"block.based.table.decoupled.partitioned.filters",
     b"block.based.table.prefix.filtering",
     b"block.based.table.whole.key.filtering",
     b"column.family.id",
     b"column.family.name",
     b"compression_options",
-    b"creating.db.identity",
     b"creating.host.identity",
-    b"creating.session.identity",
     b"creation.time",
     b"data.block.restart.interval",
     b"data.size",
-    b"deleted.keys",
     b"file.creation.time",
     b"filter.policy",
     b"filter.size",
@@ -32,32 +30,53 @@ const HARMLESS: [&[u8]; 40] = [
     b"index.size",
     b"key.largest.seqno",
     b"key.smallest.seqno",
-    b"merge.operands",
     b"newest.key.time",
     b"num.data.blocks",
     b"num.data.blocks.compression.bypassed",
     b"num.data.blocks.compression.rejected",
-    b"num.entries",
     b"num.filter_entries",
-    b"num.range-deletions",
     b"num.uniform.blocks",
     b"oldest.key.time",
-    b"original.file.number",
     b"property.collectors",
-    b"raw.key.size",
-    b"raw.value.size",
     b"tail.start.offset",
     b"top-level.index.size",
     b"user.defined.timestamps.persisted",
 ];
 
-/// How a table is to be read.
+/// Bytes of a text at most: the engine keeps them of every table.
+const TEXT_BYTES_MAX: usize = 1024;
+/// Numbers that make sense for a file.
+const FILE_NUMBER_MAX: u64 = 1 << 56;
+
+/// What is in a table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Content {
+    entries: u64,
+    deletions: u64,
+    key_bytes: u64,
+    value_bytes: u64,
+}
+
+impl Content {
+    /// Counts an entry, whose key has its trailer.
+    pub(super) const fn add(&mut self, key: &[u8], value: &[u8], is_deletion: bool) {
+        self.entries += 1;
+        self.deletions += is_deletion as u64;
+        self.key_bytes += key.len() as u64;
+        self.value_bytes += value.len() as u64;
+    }
+}
+
+/// What a table says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Properties {
     /// Whether its index leads to partitions.
     pub(super) is_two_level: bool,
     /// Whether keys in the index have no trailer.
     pub(super) has_user_keys: bool,
+    /// Where it comes from.
+    pub(super) origin: Origin,
+    content: Content,
     has_kind: bool,
     has_differences: bool,
 }
@@ -67,6 +86,7 @@ impl Properties {
     pub(super) fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), Malformed> {
         let name = name.strip_prefix(b"rocksdb.").unwrap_or_default();
         let is_right = match name {
+            _ if value.len() > TEXT_BYTES_MAX => false,
             b"block.based.table.index.type" => {
                 self.has_kind = true;
                 self.is_two_level = value == [2, 0, 0, 0];
@@ -85,16 +105,37 @@ impl Properties {
             b"merge.operator" | b"prefix.extractor.name" => value == b"nullptr",
             b"external_sst_file.version" => value.len() == 4,
             b"external_sst_file.global_seqno" => value.len() == 8,
+            b"merge.operands" | b"num.range-deletions" => value == [0],
+            b"num.entries" => set(&mut self.content.entries, value)?,
+            b"deleted.keys" => set(&mut self.content.deletions, value)?,
+            b"raw.key.size" => set(&mut self.content.key_bytes, value)?,
+            b"raw.value.size" => set(&mut self.content.value_bytes, value)?,
+            b"creating.db.identity" => self.origin.store.replace(value.to_vec()).is_none(),
+            b"creating.session.identity" => self.origin.session.replace(value.to_vec()).is_none(),
+            b"original.file.number" => {
+                let mut number = 0;
+                set(&mut number, value)?;
+                self.origin.number.replace(number).is_none() && number < FILE_NUMBER_MAX
+            }
             _ => HARMLESS.contains(&name),
         };
         if is_right { Ok(()) } else { Err(Malformed("a property is of another kind of table")) }
     }
 
-    /// Whether those are there without which a table is read in another way.
-    pub(super) const fn check(self) -> Result<(), Malformed> {
-        if self.has_kind && self.has_differences {
-            return Ok(());
+    /// Whether it says how it is to be read, and what is in it is what it says.
+    pub(super) fn check(&self, content: &Content) -> Result<(), Malformed> {
+        if !self.has_kind || !self.has_differences {
+            return Err(Malformed("a property that tells how to read it is missing"));
         }
-        Err(Malformed("a property that tells how to read it is missing"))
+        if self.content != *content || self.origin.number == Some(0) {
+            return Err(Malformed("it is said to hold what it does not"));
+        }
+        Ok(())
     }
+}
+
+/// Takes a number that is all there is.
+fn set(place: &mut u64, mut value: &[u8]) -> Result<bool, Malformed> {
+    *place = number(&mut value)?;
+    Ok(value.is_empty())
 }
