@@ -195,9 +195,7 @@ fn repository(error: &RepositoryError) -> u8 {
         | RepositoryError::LastKey
         | RepositoryError::KeyInUse { .. } => REFUSED,
         RepositoryError::Newer { .. } => NEWER,
-        RepositoryError::Unsafe { .. }
-        | RepositoryError::Oversized { .. }
-        | RepositoryError::NotRepaired { .. } => REFUSED,
+        RepositoryError::Unsafe { .. } | RepositoryError::NotRepaired { .. } => REFUSED,
         RepositoryError::Unreadable { .. } => DAMAGE,
         error if error.is_damage() => DAMAGE,
         _ => FAILED,

@@ -27,7 +27,6 @@ fn of_repository(error: &RepositoryError) -> Errno {
         | RepositoryError::Occupied { .. }
         | RepositoryError::Newer { .. }
         | RepositoryError::Unsafe { .. }
-        | RepositoryError::Oversized { .. }
         | RepositoryError::Config { .. }
         | RepositoryError::Busy { .. }
         | RepositoryError::Cancelled { .. }

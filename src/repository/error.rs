@@ -50,17 +50,6 @@ pub enum RepositoryError {
         /// What that is.
         what: &'static str,
     },
-    /// A small file of the store is so large that it would fill the memory.
-    #[error(
-        "The repository at {path:?} is not used: {place:?} is larger than 4 KiB, which no such \
-         file ever is; if it cannot be put back, remove it and run `icecore repair`"
-    )]
-    Oversized {
-        /// Which repository.
-        path: PathBuf,
-        /// The file.
-        place: PathBuf,
-    },
     /// The configuration cannot be understood.
     #[error("The configuration {path:?} is not valid: {detail}")]
     Config {

@@ -6,9 +6,6 @@ use std::path::{Path, PathBuf};
 use crate::base::files::{strange, strange_entry};
 use crate::repository::error::RepositoryError;
 
-/// Bytes of the engine's smallest files at most.
-const SMALL_BYTES_MAX: u64 = 4096;
-
 /// The paths inside a repository's directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
@@ -111,12 +108,6 @@ impl Layout {
 
     fn check_store(&self, store: PathBuf) -> Result<(), RepositoryError> {
         self.check_place(store.clone())?;
-        // The engine reads them whole.
-        for place in ["CURRENT", "IDENTITY"].map(|name| store.join(name)) {
-            if fs::symlink_metadata(&place).is_ok_and(|metadata| metadata.len() > SMALL_BYTES_MAX) {
-                return Err(RepositoryError::Oversized { path: self.root.clone(), place });
-            }
-        }
         match strange_entry(&store) {
             Ok(Some((place, what))) => {
                 Err(RepositoryError::Unsafe { path: self.root.clone(), place, what })

@@ -73,6 +73,8 @@ const SCAN_READAHEAD_BYTES: usize = 4 << 20;
 const BLOOM_BITS: f64 = 10.0;
 /// How long to ask the engine why a rewrite failed.
 const FAILURE_WAIT_MICROSECONDS: u64 = 2_000_000;
+/// Bytes of the files that the engine reads whole, at most.
+const SMALL_BYTES_MAX: u64 = 4096;
 /// Tries to open a reader while the writer replaces its manifest.
 const READER_TRIES: u32 = 5;
 /// Threads that open files at most, and files that one opens at least.
@@ -491,13 +493,25 @@ fn check_exists(path: &Path) -> Result<(), StoreError> {
         detail: error.to_string(),
     };
     if path.join("CURRENT").try_exists().map_err(failed)? {
-        return Ok(());
+        return check_small(path);
     }
     if fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()) {
         let detail = format!("there is no {}", path.join("CURRENT").display());
         return Err(StoreError::Damaged { action: "opening the store", detail });
     }
     Err(StoreError::Missing { path: path.display().to_string() })
+}
+
+/// Refuses a store with a file that the engine would read whole, whatever its size.
+fn check_small(path: &Path) -> Result<(), StoreError> {
+    for name in ["CURRENT", "IDENTITY"] {
+        let bytes = fs::metadata(path.join(name)).map_or(0, |metadata| metadata.len());
+        if bytes > SMALL_BYTES_MAX {
+            let detail = format!("{} has {bytes} bytes", path.join(name).display());
+            return Err(StoreError::Damaged { action: "opening the store", detail });
+        }
+    }
+    Ok(())
 }
 
 /// How many threads open a reader's files. They are started anew for each family

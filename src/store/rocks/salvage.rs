@@ -17,7 +17,9 @@ use rocksdb::{
 
 use crate::store::rocks::blocks::Entry;
 use crate::store::rocks::errors::{failed, twice, unreadable};
-use crate::store::rocks::{RocksStore, blocks, database_options, descriptors, inspect};
+use crate::store::rocks::{
+    RocksStore, blocks, check_small, database_options, descriptors, inspect,
+};
 use crate::store::{Family, StoreError, VisitEntry};
 
 /// Entries that are looked at to tell what a file holds.
@@ -48,6 +50,7 @@ impl RocksStore {
     /// # Errors
     /// Fails if the manifest cannot be read.
     pub fn open_remains(path: &Path) -> Result<(Self, Vec<OldFile>), StoreError> {
+        check_small(path)?;
         let files = inspect::live_files(path)?;
         let (db, bulk_options) = inspect::open_damaged(path)?;
         let mut files: Vec<_> = files

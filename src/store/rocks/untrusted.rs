@@ -30,11 +30,10 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use crate::base::files::open_own;
+use crate::store::rocks::SMALL_BYTES_MAX;
 use crate::store::rocks::untrusted::block::Malformed;
 use crate::store::rocks::untrusted::sessions::Sessions;
 
-/// Bytes of a file that the engine reads whole.
-const SMALL_BYTES_MAX: u64 = 4096;
 /// Bytes of a value, with room for what is around it.
 const VALUE_BYTES_MAX: u64 = 72 << 20;
 /// Bytes of a user key.
