@@ -24,6 +24,7 @@ mod records;
 mod sessions;
 mod table;
 
+use std::cmp::Ordering;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::ops::ControlFlow;
@@ -34,12 +35,18 @@ use crate::store::rocks::SMALL_BYTES_MAX;
 use crate::store::rocks::untrusted::block::Malformed;
 use crate::store::rocks::untrusted::sessions::Sessions;
 
+/// Numbers of files and of changes that make sense: the engine counts on from the largest
+/// one that it meets, and must not come to its end.
+const NUMBER_MAX: u64 = 1 << 56;
 /// Bytes of a value, with room for what is around it.
 const VALUE_BYTES_MAX: u64 = 72 << 20;
 /// Bytes of a user key.
 const USER_KEY_BYTES_MAX: usize = 4096;
 /// Bytes behind the user key: type and sequence number.
 const KEY_TRAILER_BYTES: usize = 8;
+/// Types of an entry.
+const DELETION: u8 = 0;
+const VALUE: u8 = 1;
 /// Files that are named; more are not looked for.
 const FAULTS_MAX: usize = 1000;
 
@@ -103,6 +110,9 @@ fn verify(
     sessions: &mut Sessions,
     advance: &mut Advance<'_>,
 ) -> Result<(), FileError> {
+    if !has_small_numbers(name) {
+        return Err(FileError::Form("the number in its name is too large"));
+    }
     let open = || open_own(OpenOptions::new().read(true), path).map_err(FileError::Io);
     // The engine looks for the second suffix where there is no table of the first.
     if name.ends_with(".sst") || name.ends_with(".ldb") {
@@ -118,7 +128,8 @@ fn verify(
     }
     if name.starts_with("MANIFEST-") {
         let mut edits = edits::Edits::default();
-        return records::for_each(open()?, advance, &mut |edit| edits.verify(edit));
+        records::for_each(open()?, advance, &mut |edit| edits.verify(edit))?;
+        return edits.finish().map_err(|Malformed(what)| FileError::Form(what));
     }
     if ["CURRENT", "IDENTITY"].contains(&name) && length(&open()?)? > SMALL_BYTES_MAX {
         return Err(FileError::Form("it is too long"));
@@ -126,8 +137,31 @@ fn verify(
     Ok(())
 }
 
+/// Whether each run of digits in a name is a number that a file can have, whatever kind of
+/// file that is: the engine looks at all names.
+fn has_small_numbers(name: &str) -> bool {
+    let mut runs = name.split(|letter: char| !letter.is_ascii_digit());
+    runs.all(|run| run.is_empty() || run.parse::<u64>().is_ok_and(|number| number < NUMBER_MAX))
+}
+
 fn length(file: &File) -> Result<u64, FileError> {
     Ok(file.metadata()?.len())
+}
+
+/// Compares keys with trailers: of one user key, the younger entry is first.
+fn compare(one: &[u8], other: &[u8]) -> Result<Ordering, Malformed> {
+    let number = |trailer: &[u8; KEY_TRAILER_BYTES]| u64::from_le_bytes(*trailer);
+    let ((one, younger), (other, older)) = (user_key(one)?, user_key(other)?);
+    Ok(one.cmp(other).then(number(older).cmp(&number(younger))))
+}
+
+/// The type of an entry, if it is one that this program writes: a mark of deletion, or a
+/// value.
+fn kind_of(key: &[u8]) -> Result<u8, Malformed> {
+    match user_key(key)? {
+        (_, [kind @ (DELETION | VALUE), ..]) => Ok(*kind),
+        _ => Err(Malformed("an entry is of another kind")),
+    }
 }
 
 /// Takes a user key with its trailer apart.

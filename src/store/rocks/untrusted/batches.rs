@@ -11,14 +11,17 @@
 //! Imports: nothing of ours.
 
 use super::block::{Malformed, number, sized, take};
-use super::{USER_KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use super::{NUMBER_MAX, USER_KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 const HEADER_BYTES: usize = 12;
 
 /// Reads a batch.
 pub(super) fn verify(mut batch: &[u8]) -> Result<(), Malformed> {
     let bytes = &mut batch;
-    take(bytes, HEADER_BYTES)?;
+    let sequence = take(bytes, HEADER_BYTES)?.first_chunk().copied().map(u64::from_le_bytes);
+    if sequence.is_none_or(|sequence| sequence >= NUMBER_MAX) {
+        return Err(Malformed("a number is too large"));
+    }
     while let Some((kind, rest)) = bytes.split_first() {
         *bytes = rest;
         let (has_family, has_value) = match kind {

@@ -21,8 +21,8 @@ use super::{KEY_TRAILER_BYTES, USER_KEY_BYTES_MAX};
 
 /// Bytes of a key with its trailer at most.
 const KEY_BYTES_MAX: usize = USER_KEY_BYTES_MAX + KEY_TRAILER_BYTES;
-/// Entries of a block of data from one restart to the next: to go back, the engine reads and
-/// keeps all from the one before.
+/// Entries of a block of data from one restart to the next, and in an index each is one: to go
+/// back, the engine reads and keeps all from the restart before.
 const RESTART_INTERVAL: usize = 16;
 /// Restarts of a block at most; the other bits of their count say that it is of another
 /// form.
@@ -127,8 +127,12 @@ impl<'a> Block<'a> {
         }
         let before = self.rest.len();
         let is_restart = self.take_restart();
-        let is_due = self.count.is_multiple_of(RESTART_INTERVAL);
-        if self.at == 0 && !is_restart || self.values == Values::OfData && is_restart != is_due {
+        let is_right = match self.values {
+            Values::Sized => is_restart || self.count > 0,
+            Values::OfData => is_restart == self.count.is_multiple_of(RESTART_INTERVAL),
+            Values::Handles => is_restart,
+        };
+        if !is_right {
             return Err(RESTARTS);
         }
         let rest = &mut self.rest;

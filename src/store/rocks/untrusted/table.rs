@@ -4,7 +4,7 @@
 //! table      = data... | filter? | index partition... | index | properties | directory
 //!              | footer; each but the footer is a block, and nothing is between them
 //! block      = its bytes | type (u8, 0: not compressed) | checksum (u32 le)
-//! footer     = checksum type (u8) | 3e 00 7a 00 | checksum (u32 le) | its base (u32 le)
+//! footer     = checksum type 4 (u8) | 3e 00 7a 00 | checksum (u32 le) | its base (u32 le)
 //!              | bytes of the directory (u32 le) | 24 zeros | version 6 (u32 le)
 //!              | magic (u64 le)
 //! directory, properties: names and values; of the first the values are handles
@@ -30,7 +30,7 @@ use std::os::unix::fs::FileExt as _;
 use super::block::{Block, Handle, Malformed, Values};
 use super::properties::{Content, Properties};
 use super::sessions::Origin;
-use super::{Advance, FileError, KEY_TRAILER_BYTES, VALUE_BYTES_MAX, length, user_key};
+use super::{Advance, DELETION, FileError, VALUE_BYTES_MAX, compare, kind_of, length, user_key};
 
 /// Bytes behind a block: its type and a checksum.
 pub(super) const TRAILER_BYTES: u64 = 5;
@@ -41,9 +41,8 @@ const VERSION: u32 = 6;
 /// Bytes of a directory and of properties at most: the engine keeps them of every table.
 const DIRECTORY_BYTES_MAX: u64 = 4 << 10;
 const PROPERTIES_BYTES_MAX: u64 = 64 << 10;
-/// Types of an entry: a mark of deletion, and a value.
-const DELETION: u8 = 0;
-const VALUE: u8 = 1;
+/// The type of checksums: the engine is to look at each.
+const CHECKSUM: u8 = 4;
 const FILTER_LINE_BYTES: usize = 64;
 
 const ORDER: Malformed = Malformed("keys do not rise");
@@ -119,7 +118,8 @@ impl Table<'_, '_> {
             return Ok(None);
         }
         let word = |at: usize| footer.get(at..).and_then(<[u8]>::first_chunk).copied();
-        let is_ours = word(1) == Some([0x3e, 0, 0x7a, 0])
+        let is_ours = footer.first() == Some(&CHECKSUM)
+            && word(1) == Some([0x3e, 0, 0x7a, 0])
             && footer.get(17..41).is_some_and(|zeros| zeros.iter().all(|zero| *zero == 0))
             && word(41).map(u32::from_le_bytes) == Some(VERSION);
         let bytes = word(13).map_or(0, u32::from_le_bytes).into();
@@ -226,17 +226,14 @@ impl Table<'_, '_> {
         let (last, content) = (&mut self.last, &mut self.content);
         let mut is_first = true;
         for_each(handle, bytes, Values::OfData, &mut |key, value| {
-            let (_, [kind, ..]) = user_key(key)?;
-            if ![DELETION, VALUE].contains(kind) {
-                return Err(Malformed("an entry is of another kind"));
-            }
+            let kind = kind_of(key)?;
             if !last.is_empty() && compare(last, key)? != Ordering::Less {
                 return Err(ORDER);
             }
             if std::mem::take(&mut is_first) {
                 above.is_below(key)?;
             }
-            content.add(key, value, *kind == DELETION);
+            content.add(key, value, kind == DELETION);
             last.clear();
             last.extend_from_slice(key);
             Ok(())
@@ -295,13 +292,6 @@ impl Above {
         self.key = Some(separator.to_vec());
         Ok(())
     }
-}
-
-/// Compares keys with trailers: of one user key, the younger entry is first.
-fn compare(one: &[u8], other: &[u8]) -> Result<Ordering, Malformed> {
-    let number = |trailer: &[u8; KEY_TRAILER_BYTES]| u64::from_le_bytes(*trailer);
-    let ((one, younger), (other, older)) = (user_key(one)?, user_key(other)?);
-    Ok(one.cmp(other).then(number(older).cmp(&number(younger))))
 }
 
 /// Takes a key and its value.

@@ -156,7 +156,7 @@ fn a_table_that_leads_out_of_a_block_or_out_of_the_file_is_refused() {
             assert!(changed(*directory, with).is_some(), "{table:?}: {with:?}");
         }
         let footer = honest.len() - FOOTER_BYTES;
-        for (at, with) in [(1, 0), (13, 0), (16, 0xff), (30, 1), (41, 5), (41, 7)] {
+        for (at, with) in [(0, 0), (1, 0), (13, 0), (16, 0xff), (30, 1), (41, 5), (41, 7)] {
             assert!(changed(footer + at, &[with]).is_some(), "{table:?}: {at} of the footer");
         }
         // The engine opens none of these.
@@ -279,7 +279,20 @@ fn a_manifest_that_says_what_the_engine_would_follow_out_of_its_memory_is_refuse
         &[9, 0, 3, 77, 203, 1, 7],
     ];
     assert_eq!(said_of_file("MANIFEST-000001", &records(&honest)), None);
-    let forged: [(&str, Vec<u8>); 11] = [
+    let between = |first: u8, last: u8, kind: u8| {
+        let key = |letter: u8| [9, letter, kind, 0, 0, 0, 0, 0, 0, 0];
+        [&[103, 0, 5, 60][..], &key(first), &key(last), &[0, 0, 1]].concat()
+    };
+    let forged: [(&str, Vec<u8>); 17] = [
+        ("a table that ends before it begins", between(b'z', b'a', 1)),
+        ("keys of another kind", between(b'a', b'b', 15)),
+        ("a log that is long gone", table(&[0], &[3, 8, 255, 0, 0, 0, 0, 0, 0, 0])),
+        ("a log beyond all", vec![10, 0xff, 0x7f, 3, 77]),
+        ("a family of another name", vec![200, 1, 5, 201, 1, 1, b'x']),
+        (
+            "a family of the first name",
+            vec![200, 1, 5, 201, 1, 7, 100, 101, 102, 97, 117, 108, 116],
+        ),
         ("a level of -1", table(&[0xff, 0xff, 0xff, 0xff, 0x0f], &[])),
         ("a level too high", table(&[7], &[])),
         ("another path", table(&[0], &[65, 1, 3])),
@@ -293,7 +306,7 @@ fn a_manifest_that_says_what_the_engine_would_follow_out_of_its_memory_is_refuse
         ("keys without a trailer", vec![103, 0, 5, 60, 1, b'k', 1, b'k', 0, 0, 1]),
     ];
     for (what, edit) in forged {
-        let file = records(&[honest[0], &edit]);
+        let file = records(&[honest[0], honest[4], &edit]);
         assert!(said_of_file("MANIFEST-000001", &file).is_some(), "{what}");
     }
     let twice = records(&[honest[2], honest[2]]);
@@ -304,6 +317,11 @@ fn a_manifest_that_says_what_the_engine_would_follow_out_of_its_memory_is_refuse
         assert_eq!(said_of_file("MANIFEST-000001", &whole[..length]), None, "{length}");
     }
     assert!(said_of_file("CURRENT", &[b'x'; 5000]).is_some());
+    for name in ["18446744073709551615.dbtmp", "OPTIONS-18446744073709551615", "99999999999999999"]
+    {
+        assert!(said_of_file(name, b"").is_some(), "{name}");
+    }
+    assert_eq!(said_of_file("LOG.old.1795317762246776", b""), None);
 }
 
 #[test]
