@@ -5,6 +5,7 @@
 //!
 //! Imports: nothing of ours.
 
+use super::NUMBER_MAX;
 use super::block::{Malformed, number};
 use super::sessions::Origin;
 
@@ -45,8 +46,6 @@ const HARMLESS: [&[u8]; 31] = [
 
 /// Bytes of a text at most: the engine keeps them of every table.
 const TEXT_BYTES_MAX: usize = 1024;
-/// Numbers that make sense for a file.
-const FILE_NUMBER_MAX: u64 = 1 << 56;
 
 /// What is in a table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -114,8 +113,9 @@ impl Properties {
             b"creating.session.identity" => self.origin.session.replace(value.to_vec()).is_none(),
             b"original.file.number" => {
                 let mut number = 0;
-                set(&mut number, value)?;
-                self.origin.number.replace(number).is_none() && number < FILE_NUMBER_MAX
+                let is_whole = set(&mut number, value)?;
+                let is_first = self.origin.number.replace(number).is_none();
+                is_whole && is_first && number < NUMBER_MAX
             }
             _ => HARMLESS.contains(&name),
         };
